@@ -1,0 +1,1 @@
+"""Production-grade OpenAI API calls."""

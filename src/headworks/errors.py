@@ -1,0 +1,328 @@
+"""Everything that can go wrong, and the three answers each error gives.
+
+Whose fault it is (its family), how it looks on the wire (status, type, code), and what may be
+tried next (`retry`, `retry_after`). `docs/errors.md` lists every code for users; a test compares.
+
+* CallError
+  x CallerError                 the caller must change something            never retried
+    + InvalidRequest            400 invalid_request
+    + InvalidJSON               400 invalid_json
+    + Unauthenticated           401 invalid_api_key
+    + ModelNotAllowed           403 model_not_allowed
+    + PathNotAllowed            403 path_not_allowed
+    + ModelNotFound             404 model_not_found
+    + PathNotFound              404 path_not_found
+    + MethodNotAllowed          405 method_not_allowed
+    + RequestTimeout            408 request_timeout
+    + BodyTooLarge              413 body_too_large
+    + UnsupportedMediaType      415 unsupported_media_type
+    + WebSocketUnsupported      501 websocket_not_supported
+  x LimitError                  our own limits said no                      after a while
+    + RateLimited               429 rate_limit_exceeded
+    + ParallelLimited           429 parallel_limit_exceeded
+  x UpstreamError               the provider failed
+    + ConnectFailed             502 upstream_unreachable                    same route: nothing sent
+    + ConnectTimeout            504 upstream_connect_timeout                same route: nothing sent
+    + ConnectionLost            502 upstream_connection_lost                other route: may be billed
+    + FirstByteTimeout          504 upstream_first_byte_timeout             other route: may be billed
+    + IdleTimeout               504 upstream_idle_timeout                   other route: may be billed
+    + MalformedResponse         502 upstream_malformed_response             other route: may be billed
+    + StreamTruncated           502 upstream_stream_truncated               other route: may be billed
+    + MalformedEvent            502 upstream_malformed_event                other route: may be billed
+    + CredentialRefused         502 upstream_auth_failed                    other route
+    + UpstreamAnswered          as answered                                 by its code: core/classify
+  x DeadlineExceeded            504 deadline_exceeded                       never: the time is up
+  x NoRouteLeft                 503 all_routes_failed                       every route was tried
+  x LedgerUnavailable           503 ledger_unavailable                      after a while
+  x ShuttingDown                503 shutting_down                           after a while
+  x InternalError               500 internal_error                          our own defect
+* ConfigurationError            the operator must change something; never reaches a caller
+"""
+
+from collections.abc import Sequence
+from enum import Enum, auto
+from typing import ClassVar
+
+
+class Retry(Enum):
+    """What a failed attempt allows next."""
+
+    NEVER = auto()
+    SAME_ROUTE = auto()
+    OTHER_ROUTE = auto()
+
+
+class CallError(Exception):
+    """Base of all errors that end a call; each knows how it looks on the wire.
+
+    Attributes:
+        retry_after: Seconds after which trying again may help, None when unknown.
+        param: The request field at fault, where there is one.
+    """
+
+    status: int = 500
+    type: str = "server_error"
+    code: str | None = None
+    retry: Retry = Retry.NEVER
+    should_retry: ClassVar[bool] = False
+
+    def __init__(
+        self, message: str = "", *, retry_after: float | None = None, param: str | None = None
+    ) -> None:
+        super().__init__(message or (type(self).__doc__ or "").strip())
+        self.retry_after = retry_after
+        self.param = param
+
+    def body(self) -> dict[str, dict[str, str | None]]:
+        """Return the error object that OpenAI's clients know."""
+        return {
+            "error": {
+                "message": str(self),
+                "type": self.type,
+                "param": self.param,
+                "code": self.code,
+            }
+        }
+
+
+class CallerError(CallError):
+    """The caller must change something before trying again."""
+
+    status, type = 400, "invalid_request_error"
+
+
+class InvalidRequest(CallerError):
+    """The request does not say what it must."""
+
+    code = "invalid_request"
+
+
+class InvalidJSON(CallerError):
+    """The body is not the JSON that we accept."""
+
+    code = "invalid_json"
+
+
+class Unauthenticated(CallerError):
+    """No API key was sent, or one that is not valid."""
+
+    status, code = 401, "invalid_api_key"
+
+
+class ModelNotAllowed(CallerError):
+    """The key may not use this model."""
+
+    status, code = 403, "model_not_allowed"
+
+
+class PathNotAllowed(CallerError):
+    """The key may not use this path."""
+
+    status, code = 403, "path_not_allowed"
+
+
+class ModelNotFound(CallerError):
+    """No route leads to this model."""
+
+    status, code = 404, "model_not_found"
+
+
+class PathNotFound(CallerError):
+    """The API lives under /v1/."""
+
+    status, code = 404, "path_not_found"
+
+
+class MethodNotAllowed(CallerError):
+    """The path does not answer to this method."""
+
+    status, code = 405, "method_not_allowed"
+
+
+class RequestTimeout(CallerError):
+    """The request took too long to arrive."""
+
+    status, code = 408, "request_timeout"
+
+
+class BodyTooLarge(CallerError):
+    """The body exceeds the configured size."""
+
+    status, code = 413, "body_too_large"
+
+
+class UnsupportedMediaType(CallerError):
+    """The body has a content type or encoding that this path does not take."""
+
+    status, code = 415, "unsupported_media_type"
+
+
+class WebSocketUnsupported(CallerError):
+    """WebSocket connections are not relayed by this version; use the HTTP form of the API."""
+
+    status, code = 501, "websocket_not_supported"
+
+
+class LimitError(CallError):
+    """One of our own limits said no."""
+
+    status, type, should_retry = 429, "rate_limit_error", True
+
+
+class RateLimited(LimitError):
+    """Too many requests a minute."""
+
+    code = "rate_limit_exceeded"
+
+
+class ParallelLimited(LimitError):
+    """Too many requests at once."""
+
+    code = "parallel_limit_exceeded"
+
+
+class UpstreamError(CallError):
+    """The provider failed, or could not be reached.
+
+    Attributes:
+        sent: Whether request bytes may have reached the provider, so that it may bill for them.
+    """
+
+    status, type = 502, "upstream_error"
+    sent: bool = True
+
+
+class ConnectFailed(UpstreamError):
+    """The provider could not be reached."""
+
+    code, retry, sent = "upstream_unreachable", Retry.SAME_ROUTE, False
+
+
+class ConnectTimeout(UpstreamError):
+    """The provider did not accept a connection in time."""
+
+    status, code, retry, sent = 504, "upstream_connect_timeout", Retry.SAME_ROUTE, False
+
+
+class ConnectionLost(UpstreamError):
+    """The provider closed the connection before it had answered."""
+
+    code, retry = "upstream_connection_lost", Retry.OTHER_ROUTE
+
+
+class FirstByteTimeout(UpstreamError):
+    """The provider did not begin to answer in time."""
+
+    status, code, retry = 504, "upstream_first_byte_timeout", Retry.OTHER_ROUTE
+
+
+class IdleTimeout(UpstreamError):
+    """The provider fell silent in the middle of its answer."""
+
+    status, code, retry = 504, "upstream_idle_timeout", Retry.OTHER_ROUTE
+
+
+class MalformedResponse(UpstreamError):
+    """The provider's answer is not a valid HTTP message or not valid JSON."""
+
+    code, retry = "upstream_malformed_response", Retry.OTHER_ROUTE
+
+
+class StreamTruncated(UpstreamError):
+    """The provider's stream ended before its answer was complete."""
+
+    code, retry = "upstream_stream_truncated", Retry.OTHER_ROUTE
+
+
+class MalformedEvent(UpstreamError):
+    """The provider sent an event that cannot be read."""
+
+    code, retry = "upstream_malformed_event", Retry.OTHER_ROUTE
+
+
+class CredentialRefused(UpstreamError):
+    """The provider refused the gateway's own credential; the caller's key is fine."""
+
+    code, retry = "upstream_auth_failed", Retry.OTHER_ROUTE
+
+
+class UpstreamAnswered(UpstreamError):
+    """The provider answered with an error of its own, kept as it came.
+
+    Attributes:
+        content: The provider's error body, bytes as they came (JSON), or None to use `body()`.
+        headers: Headers of the provider's answer that callers may see.
+    """
+
+    code = None
+
+    def __init__(  # noqa: PLR0913 - one fact of the provider's answer each
+        self,
+        message: str,
+        *,
+        status: int,
+        type: str,  # noqa: A002 - the wire's own word
+        code: str | None,
+        param: str | None = None,
+        retry: Retry = Retry.NEVER,
+        retry_after: float | None = None,
+        content: bytes | None = None,
+        headers: tuple[tuple[bytes, bytes], ...] = (),
+    ) -> None:
+        super().__init__(message, retry_after=retry_after, param=param)
+        self.status, self.type, self.code, self.retry = status, type, code, retry
+        self.content, self.headers = content, headers
+
+
+class DeadlineExceeded(CallError):
+    """The call's total time is up."""
+
+    status, type, code = 504, "timeout_error", "deadline_exceeded"
+
+
+class NoRouteLeft(CallError):
+    """Every route was tried; `failures` says what each answered."""
+
+    status, code = 503, "all_routes_failed"
+
+    def __init__(self, failures: Sequence[CallError]) -> None:
+        statuses = {failure.status for failure in failures}
+        listed = "; ".join(f"{failure.status} {failure.code}" for failure in failures)
+        waits = [failure.retry_after for failure in failures if failure.retry_after]
+        super().__init__(
+            f"Every route failed: {listed or 'none was planned'}.",
+            retry_after=min(waits, default=None),
+        )
+        self.failures = tuple(failures)
+        if len(statuses) == 1:
+            self.status = statuses.pop()
+
+
+class LedgerUnavailable(CallError):
+    """The ledger cannot be written, so nothing that costs money is sent."""
+
+    status, code, should_retry = 503, "ledger_unavailable", True
+
+
+class ShuttingDown(CallError):
+    """This instance is draining; send the request to another one."""
+
+    status, code, should_retry = 503, "shutting_down", True
+
+
+class InternalError(CallError):
+    """Something unforeseen went wrong in headworks; the call id finds it in the log."""
+
+    code = "internal_error"
+
+
+class ConfigurationError(Exception):
+    """The operator must change something: says what and where, one problem a line.
+
+    Attributes:
+        problems: The single findings, each as `file:line: key: what is wrong`.
+    """
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = tuple(problems)

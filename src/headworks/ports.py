@@ -1,0 +1,211 @@
+"""What the engine needs from the world. Capabilities and adapters provide it, `build` joins them."""
+
+from collections.abc import AsyncIterator
+from typing import Protocol
+
+from headworks.types import (
+    Call,
+    Caller,
+    Certainty,
+    Headers,
+    Plan,
+    Request,
+    Response,
+    Route,
+    Secret,
+    Usage,
+)
+
+
+class Clock(Protocol):
+    """Time, and a way to wait."""
+
+    def now(self) -> float:
+        """Return seconds that only go forward."""
+        ...
+
+    def time(self) -> float:
+        """Return seconds since 1970."""
+        ...
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait."""
+        ...
+
+
+class Random(Protocol):
+    """Chance, so that a test can take it away."""
+
+    def random(self) -> float:
+        """Return a number in [0, 1)."""
+        ...
+
+    def call_id(self) -> str:
+        """Return an id that no other call has, sortable by time."""
+        ...
+
+
+class Keys(Protocol):
+    """Finds the caller behind a key."""
+
+    def authenticate(self, key: Secret | None) -> Caller:
+        """Return the key's caller, or raise `Unauthenticated`. Never waits."""
+        ...
+
+
+class Prompts(Protocol):
+    """Fills in prompts that are named instead of spelled out."""
+
+    async def resolve(self, request: Request, caller: Caller) -> Request:
+        """Return the request with its prompt in place."""
+        ...
+
+
+class Guard(Protocol):
+    """Looks at a request before it costs anything."""
+
+    async def inspect(self, request: Request, caller: Caller) -> None:
+        """Return, or raise `CallerError`."""
+        ...
+
+
+class Context(Protocol):
+    """Makes a request fit the model's window."""
+
+    async def fit(self, request: Request) -> Request:
+        """Return a request that fits, or raise `CallerError`."""
+        ...
+
+
+class Cache(Protocol):
+    """Answers seen before."""
+
+    async def get(self, request: Request, caller: Caller) -> Response | None:
+        """Return the answer to an equal request, if it is still fresh."""
+        ...
+
+    def put(self, request: Request, caller: Caller, answer: Response) -> None:
+        """Keep a whole answer. Never waits: writes happen in the background."""
+        ...
+
+
+class Reservation(Protocol):
+    """What was set aside for one call."""
+
+    def settle(self, usage: Usage) -> None:
+        """Replace the estimate by what was used, once. Never waits."""
+        ...
+
+
+class Limits(Protocol):
+    """Rates and parallel calls."""
+
+    async def reserve(self, caller: Caller, estimate: Usage) -> Reservation:
+        """Set aside what the request may use, all or nothing, or raise `LimitError`."""
+        ...
+
+
+class Router(Protocol):
+    """Chooses where a request may go."""
+
+    def plan(self, request: Request) -> Plan:
+        """Return the routes to try, or raise `ModelNotFound`."""
+        ...
+
+
+class Estimator(Protocol):
+    """Counts tokens."""
+
+    def estimate(self, request: Request) -> Usage:
+        """Return what the request may use, in microseconds and erring upwards."""
+        ...
+
+    def recount(self, request: Request, text: str) -> Usage:
+        """Return what a broken answer used, as exactly as can be: `text` is its output."""
+        ...
+
+
+class Hold(Protocol):
+    """One attempt's row in the ledger: held, then settled or released, once."""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether neither `settle` nor `release` was called."""
+        ...
+
+    def settle(self, usage: Usage, certainty: Certainty, outcome: str) -> int | None:
+        """Book what the attempt used; return nano-dollars, None for an unknown price.
+
+        The row is on disk when this returns. A ledger that cannot be written is reported by the
+        ledger itself (log, metric); the row stays held and is settled at the next start.
+        """
+        ...
+
+    def release(self, outcome: str) -> None:
+        """Close the row of an attempt that was never sent, or that the provider refused."""
+        ...
+
+
+class Ledger(Protocol):
+    """Money, one row per attempt."""
+
+    def hold(self, call: Call, route: Route, estimate: Usage) -> Hold:
+        """Write the attempt's row before its first byte leaves, or raise `LedgerUnavailable`.
+
+        `call.attempts` is the attempt's number, from 1.
+        """
+        ...
+
+
+class UpstreamResponse(Protocol):
+    """An answer whose head has arrived."""
+
+    @property
+    def status(self) -> int:
+        """The HTTP status."""
+        ...
+
+    @property
+    def headers(self) -> Headers:
+        """The header fields, names in lower case."""
+        ...
+
+    async def read(self, most: int) -> bytes:
+        """Return the whole body, or raise `UpstreamError` if it is broken or over `most` bytes."""
+        ...
+
+    def chunks(self) -> AsyncIterator[bytes]:
+        """Yield the body as it arrives; raises `UpstreamError` where it breaks."""
+        ...
+
+    async def aclose(self) -> None:
+        """Give the connection back if its answer is complete, else close it. Idempotent."""
+        ...
+
+
+class Upstream(Protocol):
+    """Sends one request to one route, once."""
+
+    async def send(self, request: Request, route: Route, remaining: float) -> UpstreamResponse:
+        """Return a successful answer's head, or raise `UpstreamError`.
+
+        `remaining` seconds are left of the call's total time; they bound the body as well, which
+        raises `DeadlineExceeded` when they are over.
+        """
+        ...
+
+
+class OutputFilter(Protocol):
+    """Looks at an answer before the caller sees it."""
+
+    def filter(self, chunk: bytes) -> bytes:
+        """Return what may pass of a body or of one event, or raise `CallerError`."""
+        ...
+
+
+class Journal(Protocol):
+    """Remembers every call: log, metrics and traces hang off it."""
+
+    def record(self, call: Call) -> None:
+        """Note a finished call. Never waits, never raises."""
+        ...

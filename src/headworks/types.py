@@ -1,0 +1,192 @@
+"""The nouns: what flows through the engine."""
+
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, final
+
+Headers = tuple[tuple[bytes, bytes], ...]
+"""Header fields in order, names in lower case."""
+
+Priority = Literal["interactive", "background", "batch"]
+Certainty = Literal["exact", "estimated", "unknown"]
+"""How a settled usage came to be: as reported, counted by us upwards, or found open."""
+
+
+@final
+class Secret:
+    """A value that never shows: not in a repr, a log or an error."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: str) -> None:
+        self._value = value
+
+    def reveal(self) -> str:
+        """Return the value, for the one place that sends or hashes it."""
+        return self._value
+
+    def __repr__(self) -> str:
+        return "***"
+
+    __str__ = __repr__
+
+
+@dataclass(frozen=True, slots=True)
+class Tags:
+    """What a call is for, as the caller says: the axes of every usage report."""
+
+    feature: str = ""
+    user: str = ""
+    session: str = ""
+    tags: tuple[str, ...] = ()
+    priority: Priority = "interactive"
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One API request, as a caller made it. Holds no secret.
+
+    Attributes:
+        path: Normalised, begins with "/v1/".
+        query: The raw query string, without "?".
+        headers: Names in lower case; credentials and cookies are gone.
+        content: The body's bytes as they came.
+        fields: The body's top-level JSON fields; empty when the body is not a JSON object.
+        timeout: Seconds that the caller is prepared to wait, None when it did not say.
+    """
+
+    method: str
+    path: str
+    query: bytes = b""
+    headers: Headers = ()
+    content: bytes = b""
+    fields: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    tags: Tags = Tags()
+    timeout: float | None = None
+
+    @property
+    def model(self) -> str:
+        """The model the caller asked for, "" when it named none."""
+        model = self.fields.get("model", "")
+        return model if isinstance(model, str) else ""
+
+    @property
+    def stream(self) -> bool:
+        """Whether the caller wants server-sent events."""
+        return self.fields.get("stream") is True
+
+
+@dataclass(frozen=True, slots=True)
+class RateLimits:
+    """What a key may do at most; None is no limit."""
+
+    rpm: int | None = None
+    parallel: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Whose key it is, and what the key may do.
+
+    Attributes:
+        key_id: Public id of the key, safe to show.
+        models: Names the key may use; None means every model.
+    """
+
+    name: str
+    key_id: str
+    project: str = ""
+    models: frozenset[str] | None = None
+    limits: RateLimits = RateLimits()
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """The four waits for an upstream, in seconds.
+
+    `first_byte` bounds the wait for a stream's first event; an answer that comes whole is bounded
+    by `total` alone, since its first byte is its last.
+    """
+
+    connect: float = 5.0
+    first_byte: float = 60.0
+    idle: float = 30.0
+    total: float = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A place a call can be sent to: one model, at one upstream, by one credential."""
+
+    upstream: str
+    model: str
+    credential: str
+    timeouts: Timeouts = Timeouts()
+
+    def __str__(self) -> str:
+        return f"{self.upstream}/{self.model}"
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The routes a call may take, best first, and how long it may wait to repeat one."""
+
+    routes: tuple[Route, ...]
+    patience: float = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens of one attempt, as the provider counts them.
+
+    `cached` and `written` (cache writes) are parts of `input`, `reasoning` is a part of `output`.
+    `tier` is the service tier that the answer names; it decides the price.
+    """
+
+    input: int = 0
+    output: int = 0
+    cached: int = 0
+    written: int = 0
+    reasoning: int = 0
+    tier: str = "default"
+
+
+NO_USAGE = Usage()
+
+
+@dataclass(slots=True)
+class Response:
+    """What the caller gets: whole bytes, or chunks that live as long as the call."""
+
+    status: int
+    headers: Headers
+    content: bytes | AsyncIterator[bytes]
+
+
+@dataclass(slots=True)
+class Call:
+    """One call in flight. Each field is written once, by the step that learns it.
+
+    Attributes:
+        started: Seconds on the engine's clock; `ended` and `answered` likewise.
+        time: Wall-clock start in seconds since 1970.
+        answered: When the first byte for the caller was ready.
+        cost: Nano-dollars over all attempts; None while any part has no known price.
+        trail: What became of each failed attempt, as "route code".
+    """
+
+    id: str
+    request: Request
+    started: float
+    time: float
+    caller: Caller | None = None
+    route: Route | None = None
+    attempts: int = 0
+    answered: float | None = None
+    ended: float | None = None
+    status: int = 0
+    usage: Usage = NO_USAGE
+    cost: int | None = 0
+    outcome: str = "abandoned"
+    cache: Literal["miss", "hit"] = "miss"
+    trail: list[str] = field(default_factory=list[str])

@@ -1,0 +1,1 @@
+"""What headworks promises, as running code."""
