@@ -23,12 +23,12 @@ tried next (`retry`, `retry_after`). `docs/errors.md` lists every code for users
   x UpstreamError               the provider failed
     + ConnectFailed             502 upstream_unreachable                    same route: nothing sent
     + ConnectTimeout            504 upstream_connect_timeout                same route: nothing sent
-    + ConnectionLost            502 upstream_connection_lost                other route: may be billed
+    + ConnectionLost            502 upstream_connection_lost                same route: may be billed
     + FirstByteTimeout          504 upstream_first_byte_timeout             other route: may be billed
     + IdleTimeout               504 upstream_idle_timeout                   other route: may be billed
-    + MalformedResponse         502 upstream_malformed_response             other route: may be billed
-    + StreamTruncated           502 upstream_stream_truncated               other route: may be billed
-    + MalformedEvent            502 upstream_malformed_event                other route: may be billed
+    + MalformedResponse         502 upstream_malformed_response             same route: may be billed
+    + StreamTruncated           502 upstream_stream_truncated               same route: may be billed
+    + MalformedEvent            502 upstream_malformed_event                same route: may be billed
     + CredentialRefused         502 upstream_auth_failed                    other route
     + UpstreamAnswered          as answered                                 by its code: core/classify
   x DeadlineExceeded            504 deadline_exceeded                       never: the time is up
@@ -58,11 +58,12 @@ class CallError(Exception):
     Attributes:
         retry_after: Seconds after which trying again may help, None when unknown.
         param: The request field at fault, where there is one.
+        headers: Header fields for the caller: about its call, and whether to try again.
     """
 
     status: int = 500
     type: str = "server_error"
-    code: str | None = None
+    code: str = ""
     retry: Retry = Retry.NEVER
     should_retry: ClassVar[bool] = False
 
@@ -72,6 +73,7 @@ class CallError(Exception):
         super().__init__(message or (type(self).__doc__ or "").strip())
         self.retry_after = retry_after
         self.param = param
+        self.headers: tuple[tuple[bytes, bytes], ...] = ()
 
     def body(self) -> dict[str, dict[str, str | None]]:
         """Return the error object that OpenAI's clients know."""
@@ -80,7 +82,7 @@ class CallError(Exception):
                 "message": str(self),
                 "type": self.type,
                 "param": self.param,
-                "code": self.code,
+                "code": self.code or None,
             }
         }
 
@@ -186,10 +188,12 @@ class UpstreamError(CallError):
 
     Attributes:
         sent: Whether request bytes may have reached the provider, so that it may bill for them.
+        is_answer: Whether the provider itself said no, so that it does not bill.
     """
 
     status, type = 502, "upstream_error"
     sent: bool = True
+    is_answer: bool = False
 
 
 class ConnectFailed(UpstreamError):
@@ -207,7 +211,7 @@ class ConnectTimeout(UpstreamError):
 class ConnectionLost(UpstreamError):
     """The provider closed the connection before it had answered."""
 
-    code, retry = "upstream_connection_lost", Retry.OTHER_ROUTE
+    code, retry = "upstream_connection_lost", Retry.SAME_ROUTE
 
 
 class FirstByteTimeout(UpstreamError):
@@ -225,25 +229,25 @@ class IdleTimeout(UpstreamError):
 class MalformedResponse(UpstreamError):
     """The provider's answer is not a valid HTTP message or not valid JSON."""
 
-    code, retry = "upstream_malformed_response", Retry.OTHER_ROUTE
+    code, retry = "upstream_malformed_response", Retry.SAME_ROUTE
 
 
 class StreamTruncated(UpstreamError):
     """The provider's stream ended before its answer was complete."""
 
-    code, retry = "upstream_stream_truncated", Retry.OTHER_ROUTE
+    code, retry = "upstream_stream_truncated", Retry.SAME_ROUTE
 
 
 class MalformedEvent(UpstreamError):
     """The provider sent an event that cannot be read."""
 
-    code, retry = "upstream_malformed_event", Retry.OTHER_ROUTE
+    code, retry = "upstream_malformed_event", Retry.SAME_ROUTE
 
 
 class CredentialRefused(UpstreamError):
     """The provider refused the gateway's own credential; the caller's key is fine."""
 
-    code, retry = "upstream_auth_failed", Retry.OTHER_ROUTE
+    code, retry, is_answer = "upstream_auth_failed", Retry.OTHER_ROUTE, True
 
 
 class UpstreamAnswered(UpstreamError):
@@ -251,10 +255,9 @@ class UpstreamAnswered(UpstreamError):
 
     Attributes:
         content: The provider's error body, bytes as they came (JSON), or None to use `body()`.
-        headers: Headers of the provider's answer that callers may see.
     """
 
-    code = None
+    is_answer = True
 
     def __init__(  # noqa: PLR0913 - one fact of the provider's answer each
         self,
@@ -267,11 +270,10 @@ class UpstreamAnswered(UpstreamError):
         retry: Retry = Retry.NEVER,
         retry_after: float | None = None,
         content: bytes | None = None,
-        headers: tuple[tuple[bytes, bytes], ...] = (),
     ) -> None:
         super().__init__(message, retry_after=retry_after, param=param)
-        self.status, self.type, self.code, self.retry = status, type, code, retry
-        self.content, self.headers = content, headers
+        self.status, self.type, self.code, self.retry = status, type, code or "", retry
+        self.content = content
 
 
 class DeadlineExceeded(CallError):

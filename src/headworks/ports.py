@@ -53,6 +53,14 @@ class Keys(Protocol):
         ...
 
 
+class Listing(Protocol):
+    """Answers questions about the gateway itself: which models there are."""
+
+    def answer(self, request: Request, caller: Caller) -> Response | None:
+        """Return the answer, None when the question is one for an upstream."""
+        ...
+
+
 class Prompts(Protocol):
     """Fills in prompts that are named instead of spelled out."""
 
@@ -176,6 +184,10 @@ class UpstreamResponse(Protocol):
 
     def chunks(self) -> AsyncIterator[bytes]:
         """Yield the body as it arrives; raises `UpstreamError` where it breaks."""
+        ...
+
+    async def drain(self, seconds: float) -> None:
+        """Read and forget what is left of the body, for at most so long. Never raises."""
         ...
 
     async def aclose(self) -> None:

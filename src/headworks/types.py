@@ -49,7 +49,7 @@ class Request:
     Attributes:
         path: Normalised, begins with "/v1/".
         query: The raw query string, without "?".
-        headers: Names in lower case; credentials and cookies are gone.
+        headers: What may go on to an upstream: names in lower case, no credentials, no cookies.
         content: The body's bytes as they came.
         fields: The body's top-level JSON fields; empty when the body is not a JSON object.
         timeout: Seconds that the caller is prepared to wait, None when it did not say.
@@ -140,7 +140,8 @@ class Usage:
     """Tokens of one attempt, as the provider counts them.
 
     `cached` and `written` (cache writes) are parts of `input`, `reasoning` is a part of `output`.
-    `tier` is the service tier that the answer names; it decides the price.
+    `tier` is the service tier that the answer names; it decides the price. `written_12h` is the
+    part of `written` that is kept for twelve hours, at a price of its own.
     """
 
     input: int = 0
@@ -149,6 +150,7 @@ class Usage:
     written: int = 0
     reasoning: int = 0
     tier: str = "default"
+    written_12h: int = 0
 
 
 NO_USAGE = Usage()
@@ -171,6 +173,7 @@ class Call:
         started: Seconds on the engine's clock; `ended` and `answered` likewise.
         time: Wall-clock start in seconds since 1970.
         answered: When the first byte for the caller was ready.
+        waited: Seconds of `ended - started` that were spent waiting for upstreams.
         cost: Nano-dollars over all attempts; None while any part has no known price.
         trail: What became of each failed attempt, as "route code".
     """
@@ -183,6 +186,7 @@ class Call:
     route: Route | None = None
     attempts: int = 0
     answered: float | None = None
+    waited: float = 0.0
     ended: float | None = None
     status: int = 0
     usage: Usage = NO_USAGE

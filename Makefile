@@ -1,0 +1,96 @@
+# Every target works on a machine with only Python >= 3.11 and make: it creates .venv by itself.
+PYTHON ?= python3
+ARGS ?=
+BIN := .venv/bin
+PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip install -qq
+UV := uv==0.13.9
+LOCK := .venv-lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--no-header --no-emit-index-url --custom-compile-command "make lock"
+say = @printf '==> %s\n' "$(1)"
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check bench docs lock clean
+.NOTPARALLEL:
+.DELETE_ON_ERROR:
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: .venv/.demo ## See it work: simulator, gateway and the official client, then a report (ARGS=… for options)
+	@$(BIN)/headworks demo $(ARGS)
+
+test: .venv/.dev ## Run all tests with branch coverage (ARGS="-k name" for some of them, without the threshold)
+	$(call say,tests)
+	@rm -f .coverage .coverage.*
+	@$(BIN)/coverage run -m pytest $(ARGS)
+	$(call say,branch coverage of what is not fully covered)
+	@$(BIN)/coverage combine --quiet
+	@$(BIN)/coverage report $(if $(ARGS),--fail-under=0)
+
+check: .venv/.dev ## Format, lint, types (mypy and basedpyright, both strict) and architecture
+	$(call say,ruff format)
+	@$(BIN)/ruff format --check --quiet .
+	$(call say,ruff check)
+	@$(BIN)/ruff check --quiet .
+	$(call say,mypy)
+	@$(BIN)/mypy
+	$(call say,basedpyright)
+	@$(BIN)/basedpyright
+	$(call say,import contracts)
+	@$(BIN)/lint-imports
+
+bench: .venv/.demo ## Measure against nginx (ARGS="--quick", "--rounds 5", "--readme"); needs a C compiler
+	$(call say,benchmark tools)
+	@command -v $(CC) >/dev/null || { echo "make bench needs a C compiler ($(CC)): apt-get install gcc" >&2; exit 1; }
+	@$(MAKE) --no-print-directory --quiet -C bench/tools
+	@$(BIN)/python bench/run.py $(ARGS)
+
+docs: .venv/.docs ## Build the documentation into site/
+	$(call say,documentation)
+	@$(BIN)/mkdocs build --strict --quiet
+	@echo "site/index.html"
+
+lock: .venv-lock/.done ## Renew requirements/*.lock from pyproject.toml (ARGS=--upgrade for the newest versions)
+	$(call say,locks)
+	@$(LOCK) $(ARGS) pyproject.toml --extra client --group build --group test --group check -o requirements/dev.lock
+	@$(LOCK) $(ARGS) pyproject.toml --extra client --group build -c requirements/dev.lock -o requirements/demo.lock
+	@$(LOCK) $(ARGS) --group docs -c requirements/dev.lock -o requirements/docs.lock
+	@$(LOCK) $(ARGS) requirements/openai2.in -o requirements/openai2.lock
+
+clean: ## Remove everything that these targets made
+	@rm -rf .venv .venv-lock site build dist .coverage .coverage.* .hypothesis bench/results
+	@rm -rf .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	@$(MAKE) --no-print-directory --quiet -C bench/tools clean
+
+# --- environments: each stamp says that its lock is installed, every file checked against its hash ---
+
+.venv/.created:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "headworks needs Python 3.11 or newer; '$(PYTHON)' is $$($(PYTHON) --version 2>&1 || echo missing)." >&2; \
+		echo "Name another one: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
+	$(call say,virtual environment in .venv)
+	@$(PYTHON) -m venv .venv || { \
+		echo "Could not create .venv; on Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }
+	@touch $@
+
+.venv/.demo: .venv/.created requirements/demo.lock pyproject.toml
+	$(call say,headworks and its dependencies (requirements/demo.lock))
+	@$(PIP) --require-hashes -r requirements/demo.lock
+	@$(PIP) --no-deps --no-build-isolation -e .
+	@touch $@
+
+.venv/.dev: .venv/.demo requirements/dev.lock
+	$(call say,test and check tools (requirements/dev.lock))
+	@$(PIP) --require-hashes -r requirements/dev.lock
+	@touch $@
+
+.venv/.docs: .venv/.demo requirements/docs.lock
+	$(call say,documentation tools (requirements/docs.lock))
+	@$(PIP) --require-hashes -r requirements/docs.lock
+	@touch $@
+
+.venv-lock/.done: Makefile
+	$(call say,$(UV) in .venv-lock)
+	@$(PYTHON) -m venv .venv-lock
+	@PIP_DISABLE_PIP_VERSION_CHECK=1 .venv-lock/bin/python -m pip install -qq "$(UV)"
+	@touch $@

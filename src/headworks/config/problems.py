@@ -1,0 +1,186 @@
+"""Everything that is wrong with a tree of values, told at once.
+
+A reader that stops at the first error makes people run it ten times. This walk goes through the
+whole tree along the structs of `schema`, and tells each unknown name (with the nearest known
+one), each missing one and each value that does not fit; values themselves are never shown, as any
+of them may be a secret in the wrong place.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
+from types import UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+import msgspec
+
+from headworks.config.schema import Document, Section
+from headworks.config.tree import UNRESOLVED, Path, Reading
+from headworks.types import Secret
+
+NOT_YET = "not available in this version of headworks"
+_TYPES = {
+    "object": "a mapping",
+    "array": "a list",
+    "str": "text",
+    "int": "a whole number",
+    "float": "a number",
+    "bool": "true or false",
+    "null": "nothing",
+}
+
+
+def check(reading: Reading) -> tuple[Any, list[str]]:
+    """Return the tree with each value converted for `Document`, and all that is wrong with it."""
+    walk = _Walk(reading)
+    return walk.read(reading.values, Document, ()), walk.problems
+
+
+def as_secret(kind: type, value: object) -> object:
+    """Convert what msgspec does not know: text to a `Secret`."""
+    if kind is Secret and isinstance(value, str | Secret):
+        return value if isinstance(value, Secret) else Secret(value)
+    raise ValueError("Expected `str`")
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return ", did you mean 'x'?" for the nearest known name, "" when none is near."""
+    near = get_close_matches(name[:100], list(known), 1)
+    return f", did you mean {near[0]!r}?" if near else ""
+
+
+class _Walk:
+    def __init__(self, reading: Reading) -> None:
+        self._reading = reading
+        self.problems: list[str] = []
+
+    def read(self, value: Any, kind: Any, path: Path) -> Any:
+        """Return the value, converted; what does not fit is told and left as it is."""
+        if value is UNRESOLVED:
+            return value
+        if value is None:
+            self._tell(path, "has no value; give it one, or leave it out")
+            return value
+        bare, metas = _without_annotation(kind)
+        bare, inner = _without_annotation(_without_none(bare))
+        if isinstance(value, dict) and isinstance(bare, type) and issubclass(bare, Section):
+            return self._section(value, bare, path)
+        if isinstance(value, dict) and get_origin(bare) is dict:
+            return self._mapping(value, bare, path)
+        if isinstance(value, list) and get_origin(bare) is tuple:
+            return self._list(value, bare, (*metas, *inner), path)
+        return self._leaf(value, kind, (*metas, *inner), path)
+
+    def _section(self, value: dict[str, Any], kind: type[Section], path: Path) -> Any:
+        fields = {field.encode_name: field for field in msgspec.structs.fields(kind)}
+        for name in value:
+            if name in kind.later:
+                self._tell((*path, name), NOT_YET)
+            elif name not in fields:
+                self._tell((*path, name), f"unknown key{did_you_mean(name, fields)}")
+        for name, field in fields.items():
+            if field.required and name not in value:
+                self._tell((*path, name), "is missing")
+        return {
+            name: self.read(child, fields[name].type, (*path, name))
+            for name, child in value.items()
+            if name in fields
+        }
+
+    def _mapping(self, value: dict[str, Any], kind: Any, path: Path) -> Any:
+        name_kind, child_kind = get_args(kind)
+        for name in value:
+            self._leaf(name, name_kind, (), (*path, name))
+        return {
+            name: self.read(child, child_kind, (*path, name)) for name, child in value.items()
+        }
+
+    def _list(self, value: list[Any], kind: Any, metas: tuple[Any, ...], path: Path) -> Any:
+        if not value and any(meta.min_length for meta in metas):
+            self._tell(path, "the list is empty; name at least one, or leave the key out")
+        item = get_args(kind)[0]
+        return [self.read(child, item, (*path, at)) for at, child in enumerate(value)]
+
+    def _leaf(self, value: Any, kind: Any, metas: tuple[Any, ...], path: Path) -> Any:
+        is_strict = self._reading.origin(path) == "literal"
+        try:
+            read = msgspec.convert(value, kind, strict=is_strict, dec_hook=as_secret)
+            for reader in _extras(metas, "read"):
+                if read is not None:
+                    reader(read.reveal() if isinstance(read, Secret) else read)
+        except msgspec.ValidationError as error:
+            self._tell(path, _plainly(str(error), value, kind))
+        except ValueError as error:
+            self._tell(path, str(error))
+        else:
+            return read
+        return value
+
+    def _tell(self, path: Path, message: str) -> None:
+        self.problems.append(self._reading.problem(path, message))
+
+
+def _extras(metas: Iterable[Any], name: str) -> list[Any]:
+    return [meta.extra[name] for meta in metas if meta.extra and name in meta.extra]
+
+
+def _without_annotation(kind: Any) -> tuple[Any, tuple[Any, ...]]:
+    if get_origin(kind) is Annotated:
+        bare, *metas = get_args(kind)
+        return bare, tuple(metas)
+    return kind, ()
+
+
+def _without_none(kind: Any) -> Any:
+    if get_origin(kind) in {Union, UnionType}:
+        args = [arg for arg in get_args(kind) if arg is not type(None)]
+        return args[0] if len(args) == 1 else kind
+    return kind
+
+
+def _plainly(message: str, value: object, kind: object) -> str:
+    """Say what msgspec says, in words for people and without the value."""
+    bare, _ = _without_annotation(kind)
+    if get_origin(bare) is Literal:
+        known = [str(arg) for arg in get_args(bare)]
+        near = did_you_mean(value, known) if isinstance(value, str) else ""
+        return f"must be one of {', '.join(known)}{near}"
+    if "matching regex" in message:
+        return next(
+            (f"must be {form}" for form in _extras(get_args(kind)[1:], "form")), "has a form that is not allowed"
+        )
+    expected = re.search(r"Expected `([^`]+)`( [<>]=? ?\S+)?", message)
+    if not expected:
+        return "does not fit here"
+    text = f"expected {_spelled(expected[1])}{expected[2] or ''}"
+    got = re.search(r"got `(\w+)`", message)
+    text += f", not {_spelled(got[1])}" if got else ""
+    wants_text = "str" in expected[1] and isinstance(value, int | float)
+    return f"{text}; put it in quotes" if wants_text else text
+
+
+def _spelled(kinds: str) -> str:
+    names = [name for name in kinds.split(" | ") if name != "null" or kinds == "null"]
+    return " or ".join(_TYPES.get(name, name) for name in names)
+
+
+def values_at(values: Any, pattern: Path) -> list[tuple[Path, Any]]:
+    """Return every value whose path fits the pattern, where "*" fits any name or position.
+
+    What has not the expected form is passed over: its problem is told elsewhere.
+    """
+    found: list[tuple[Path, Any]] = [((), values)]
+    for part in pattern:
+        found = [
+            ((*path, name), child)
+            for path, value in found
+            for name, child in _children(value)
+            if part in {"*", name}
+        ]
+    return found
+
+
+def _children(value: Any) -> Iterable[tuple[str | int, Any]]:
+    if isinstance(value, Mapping):
+        return value.items()
+    return enumerate(value) if isinstance(value, list) else ()

@@ -1,0 +1,54 @@
+"""Waits, as headers spell them. Total functions: what cannot be read is None, never 0."""
+
+import math
+import re
+from datetime import UTC
+from email.utils import parsedate_to_datetime
+
+from headworks.types import Headers
+
+LONGEST_RETRY_AFTER = 86_400.0
+"""A provider that asks for more than a day is not believed."""
+
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+_PART = r"(\d+(?:\.\d+)?|\.\d+)(ms|s|m|h)"
+_DURATION = re.compile(rf"(?:{_PART})+", re.ASCII)
+_PARTS = re.compile(_PART, re.ASCII)
+_NUMBER = re.compile(r"\d+(?:\.\d*)?|\.\d+", re.ASCII)
+
+
+def seconds(text: str) -> float | None:
+    """Read "30", "1.5s", "500ms" or "1m30s" as seconds."""
+    if _NUMBER.fullmatch(text):
+        return float(text)
+    if not _DURATION.fullmatch(text):
+        return None
+    return sum(float(number) * _UNITS[unit] for number, unit in _PARTS.findall(text))
+
+
+def retry_after(headers: Headers, now: float) -> float | None:
+    """Return the seconds a provider asks us to wait; `now` is in seconds since 1970.
+
+    `retry-after-ms` is read before `retry-after`, which may be seconds, a float or an HTTP date
+    (RFC 9110 §10.2.3). Negative, endless and absurd values are ignored.
+    """
+    fields = dict(headers)
+    wait = _number(fields.get(b"retry-after-ms"))
+    wait = wait / 1000 if wait is not None else _after(fields.get(b"retry-after"), now)
+    return wait if wait is not None and 0 <= wait <= LONGEST_RETRY_AFTER else None
+
+
+def _number(value: bytes | None) -> float | None:
+    text = (value or b"").decode("latin-1").strip()
+    number = float(text) if _NUMBER.fullmatch(text) else None
+    return number if number is not None and math.isfinite(number) else None
+
+
+def _after(value: bytes | None, now: float) -> float | None:
+    if value is None or (number := _number(value)) is not None:
+        return None if value is None else number
+    try:
+        date = parsedate_to_datetime(value.decode("latin-1"))
+        return max(0.0, date.replace(tzinfo=date.tzinfo or UTC).timestamp() - now)
+    except (ValueError, TypeError, OverflowError):
+        return None

@@ -1,0 +1,119 @@
+"""Reads a request as it came: what may go on, what steers us, and what is refused at the door."""
+
+import re
+from collections.abc import Iterable
+from typing import Any, get_args
+
+from headworks.core.durations import seconds
+from headworks.core.endpoints import Endpoint, endpoint, normalise
+from headworks.core.strict_json import parse_object
+from headworks.errors import InvalidRequest, UnsupportedMediaType
+from headworks.types import Headers, Priority, Request, Secret, Tags
+
+_FORWARDED = frozenset(
+    {
+        b"accept",
+        b"content-type",
+        b"idempotency-key",
+        b"if-match",
+        b"if-none-match",
+        b"range",
+        b"user-agent",
+        b"x-client-request-id",
+    }
+)
+_KEPT_BACK = frozenset({b"openai-organization", b"openai-project"})
+_STEERING = re.compile(rb"x-headworks-|x-stainless-(?:read-)?timeout|content-encoding")
+_LONGEST_TAG = 256
+_MOST_TAGS = 16
+_NO_TAGS = Tags()
+_PRIORITIES: dict[str, Priority] = {name: name for name in get_args(Priority)}
+
+
+def read_request(
+    method: str, path: str, query: bytes, headers: Iterable[tuple[bytes, bytes]], content: bytes
+) -> Request:
+    """Return the request; header names are in lower case, `path` is as sent, without its query.
+
+    Raises:
+        CallerError: The path, method, content type, body or one of our headers is not acceptable.
+    """
+    path = normalise(path)
+    kind = endpoint(method, path)
+    forwarded: list[tuple[bytes, bytes]] = []
+    steering: dict[bytes, bytes] = {}
+    for field in headers:
+        name = field[0]
+        if name in _FORWARDED or (name.startswith(b"openai-") and name not in _KEPT_BACK):
+            forwarded.append(field)
+        elif _STEERING.match(name):
+            steering[name] = field[1]
+    if steering.get(b"content-encoding", b"identity") != b"identity":
+        raise UnsupportedMediaType("Send the body as it is: content-encoding is not accepted.")
+    fields = _fields(kind, method, forwarded, content)
+    tags = _tags(steering) if steering else _NO_TAGS
+    timeout = _timeout(steering, streamed=fields.get("stream") is True) if steering else None
+    return Request(method, path, query, tuple(forwarded), content, fields, tags, timeout)
+
+
+def presented_key(headers: Iterable[tuple[bytes, bytes]]) -> Secret | None:
+    """Return the key that the caller shows: a bearer token, or Azure's `api-key`."""
+    for name, value in headers:
+        if name == b"authorization" and value[:7].lower() == b"bearer ":
+            return Secret(value[7:].strip().decode("latin-1"))
+        if name == b"api-key":
+            return Secret(value.decode("latin-1"))
+    return None
+
+
+def _fields(
+    kind: Endpoint, method: str, headers: Headers | list[Any], content: bytes
+) -> dict[str, Any]:
+    is_json = _is_json(headers)
+    needs_object = kind.takes_model and method == "POST"
+    if needs_object and not is_json:
+        raise UnsupportedMediaType("Send the body as JSON, with content-type: application/json.")
+    if not needs_object and not (content and is_json):
+        return {}
+    fields = parse_object(content)
+    model = fields.get("model")
+    if model is None and needs_object:
+        raise InvalidRequest("You must provide a model parameter.", param="model")
+    if model is not None and not isinstance(model, str):
+        raise InvalidRequest("model must be a string.", param="model")
+    if not isinstance(fields.get("stream") or False, bool):
+        raise InvalidRequest("stream must be true or false.", param="stream")
+    return fields
+
+
+def _is_json(headers: Headers | list[Any]) -> bool:
+    for name, value in headers:
+        if name == b"content-type":
+            media_type = value.partition(b";")[0].strip().lower()
+            return media_type == b"application/json"
+    return False
+
+
+def _tags(steering: dict[bytes, bytes]) -> Tags:
+    def text(name: bytes) -> str:
+        value = steering.get(b"x-headworks-" + name, b"")
+        return value.decode("utf-8", "replace")[:_LONGEST_TAG]
+
+    tags = tuple(tag.strip() for tag in text(b"tags").split(",") if tag.strip())
+    priority = _PRIORITIES.get(text(b"priority") or "interactive")
+    if priority is None:
+        raise InvalidRequest(f"x-headworks-priority must be one of {', '.join(_PRIORITIES)}.")
+    return Tags(text(b"feature"), text(b"user"), text(b"session"), tags[:_MOST_TAGS], priority)
+
+
+def _timeout(steering: dict[bytes, bytes], *, streamed: bool) -> float | None:
+    ours = steering.get(b"x-headworks-deadline")
+    if ours is not None:
+        wait = seconds(ours.decode("latin-1").strip())
+        if not wait:
+            raise InvalidRequest('x-headworks-deadline must be a duration such as "30s".')
+        return wait
+    if streamed:
+        return None  # the clients' own timeout is then for one read, not for the call
+    theirs = steering.get(b"x-stainless-read-timeout") or steering.get(b"x-stainless-timeout")
+    return seconds((theirs or b"").decode("latin-1").strip()) or None

@@ -1,0 +1,107 @@
+"""What our answers look like on the wire: header fields, and errors in OpenAI's shape."""
+
+import math
+
+import msgspec
+
+from headworks.errors import (
+    CallError,
+    CredentialRefused,
+    NoRouteLeft,
+    Retry,
+    UpstreamAnswered,
+    UpstreamError,
+)
+from headworks.types import Call, Headers, Response
+
+_JSON = (b"content-type", b"application/json")
+_PASSED = frozenset(
+    {
+        b"accept-ranges",
+        b"content-disposition",
+        b"content-range",
+        b"content-type",
+        b"etag",
+        b"last-modified",
+        b"openai-model",
+        b"openai-processing-ms",
+        b"openai-version",
+    }
+)
+_RENAMED = b"x-headworks-upstream-"
+_OBEYED = 60.0
+"""Seconds of Retry-After up to which all official clients obey it."""
+
+_encode = msgspec.json.encode
+
+
+def answer_headers(call: Call, upstream: Headers, now: float) -> Headers:
+    """Return the fields of a relayed answer: the provider's that matter, and ours.
+
+    The provider's request id and rate limits go by a name of their own: they are about the
+    gateway's credential, not about the caller's key.
+    """
+    passed: list[tuple[bytes, bytes]] = []
+    for field in upstream:
+        name = field[0]
+        if name in _PASSED:
+            passed.append(field)
+        elif name == b"x-request-id" or name.startswith(b"x-ratelimit-"):
+            passed.append((_RENAMED + name.removeprefix(b"x-"), field[1]))
+    passed += call_headers(call, now)
+    return tuple(passed)
+
+
+def call_headers(call: Call, now: float) -> list[tuple[bytes, bytes]]:
+    """Return the fields that tell the caller about its call; `now` is on the engine's clock."""
+    id_ = call.id.encode()
+    overhead = max(0.0, now - call.started - call.waited) * 1000
+    fields = [
+        (b"x-request-id", id_),
+        (b"x-headworks-call", id_),
+        (b"x-headworks-attempts", b"%d" % call.attempts),
+        (b"x-headworks-cache", call.cache.encode()),
+        (b"x-headworks-overhead-ms", b"%.3f" % overhead),
+    ]
+    if call.route is not None:
+        fields.append((b"x-headworks-route", str(call.route).encode("latin-1", "replace")))
+    return fields
+
+
+def usd(nano: int) -> str:
+    """Return nano-dollars as US dollars, exact: nine decimals."""
+    return f"{nano // 1_000_000_000}.{nano % 1_000_000_000:09d}"
+
+
+def error_response(error: CallError) -> Response:
+    """Return the answer that tells the caller of `error`."""
+    content = error.content if isinstance(error, UpstreamAnswered) else None
+    return Response(error.status, (_JSON, *error.headers), content or _encode(error.body()))
+
+
+def retry_headers(error: CallError, call: Call | None = None) -> Headers:
+    """Return what tells official clients whether and when to try again; they obey it.
+
+    `x-should-retry` is true only where the same request may succeed later and nobody has tried
+    again on the caller's behalf.
+    """
+    wait = error.retry_after
+    attempts = 0 if call is None else call.attempts
+    should = (b"x-should-retry", b"true" if _should_retry(error, attempts) else b"false")
+    if wait is None:
+        return (should,)
+    return (
+        should,
+        (b"retry-after", b"%d" % max(1, math.ceil(wait))),
+        (b"retry-after-ms", b"%d" % max(1, math.ceil(wait * 1000))),
+    )
+
+
+def _should_retry(error: CallError, attempts: int) -> bool:
+    if (error.retry_after or 0.0) > _OBEYED:
+        return False
+    if isinstance(error, NoRouteLeft | CredentialRefused):
+        return False
+    if isinstance(error, UpstreamError):
+        return attempts == 1 and error.retry is not Retry.NEVER
+    return error.should_retry

@@ -1,0 +1,112 @@
+"""The story of a call, from the caller to an upstream and back."""
+
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass
+
+from headworks.dispatch import Dispatcher
+from headworks.errors import CallError, ModelNotAllowed, PathNotAllowed
+from headworks.ports import (
+    Cache,
+    Clock,
+    Context,
+    Estimator,
+    Guard,
+    Journal,
+    Keys,
+    Limits,
+    Listing,
+    Prompts,
+    Random,
+)
+from headworks.relay import Relay
+from headworks.types import Call, Caller, Request, Response, Secret
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """Carries API calls. Every call passes through `call`, whichever face it came in by."""
+
+    keys: Keys
+    prompts: Prompts
+    guards: Sequence[Guard]
+    context: Context
+    listing: Listing
+    cache: Cache
+    estimator: Estimator
+    limits: Limits
+    dispatcher: Dispatcher
+    relay: Relay
+    journal: Journal
+    clock: Clock
+    random: Random
+
+    @asynccontextmanager
+    async def call(self, request: Request, key: Secret | None) -> AsyncGenerator[Response]:
+        """Carry one call; the response lives inside the `async with` block.
+
+        However the block is left (the end, an error, a caller who hung up), the upstream is
+        closed, the reservation settled and the call recorded: once each.
+
+        Raises:
+            CallError: The call was refused, or failed before its first byte.
+        """
+        call = Call(self.random.call_id(), request, self.clock.now(), self.clock.time())
+        try:
+            call.caller = caller = self.keys.authenticate(key)
+            authorise(caller, request)
+            if (known := self.listing.answer(request, caller)) is not None:
+                yield self.relay.known(known, call)
+                return
+            request = await self.prompts.resolve(request, caller)
+            for guard in self.guards:
+                await guard.inspect(request, caller)
+            call.request = request = await self.context.fit(request)
+            if (known := await self.cache.get(request, caller)) is not None:
+                call.cache = "hit"
+                yield self.relay.known(known, call)
+                return
+
+            estimate = self.estimator.estimate(request)
+            reservation = await self.limits.reserve(caller, estimate)
+            try:
+                async with aclosing(await self.dispatcher.dispatch(call, estimate)) as answer:
+                    response = self.relay.relay(answer, call)
+                    yield response
+            finally:
+                reservation.settle(call.usage)
+            self.cache.put(request, caller, response)
+        except CallError as error:
+            self.relay.fail(error, call)
+            raise
+        finally:
+            call.ended = self.clock.now()
+            self.journal.record(call)
+
+
+def authorise(caller: Caller, request: Request) -> None:
+    """Return if the caller may make this request.
+
+    A key that is restricted to models may only make requests that name one of them: of any other
+    request we cannot tell which model it would use.
+
+    Raises:
+        ModelNotAllowed: The request names a model that the key may not use.
+        PathNotAllowed: The key is restricted to models and the request names none.
+    """
+    models = caller.models
+    if models is None or request.model in models or request.path == "/v1/models":
+        return
+    if request.path.removeprefix("/v1/models/") in models:
+        return
+    allowed = ", ".join(sorted(models))
+    if request.model:
+        raise ModelNotAllowed(
+            f"The key {caller.name!r} may not use the model {request.model[:128]!r}; "
+            f"it may use {allowed}.",
+            param="model",
+        )
+    raise PathNotAllowed(
+        f"The key {caller.name!r} is restricted to models ({allowed}), "
+        f"and a request to {request.path[:128]} names none."
+    )

@@ -1,0 +1,158 @@
+"""The data plane: an ASGI application that carries every request under /v1/ through the engine."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+from headworks.core.intake import presented_key, read_request
+from headworks.core.wire import error_response, retry_headers
+from headworks.engine import Engine
+from headworks.errors import BodyTooLarge, CallError, InternalError, WebSocketUnsupported
+from headworks.types import Response
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+
+_log = logging.getLogger("headworks.gateway")
+
+
+class _CallerGone(Exception):
+    """The caller hung up before its request was complete."""
+
+
+class Gateway:
+    """Serves the engine over HTTP. Wrap it in any ASGI middleware you like.
+
+    `engine` is asked for each request, so that a reloaded configuration takes effect at once.
+    """
+
+    def __init__(self, engine: Callable[[], Engine], max_body: Callable[[], int]) -> None:
+        self._engine = engine
+        self._max_body = max_body
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one HTTP request; end early, without an error, when the caller hangs up."""
+        engine = self._engine()
+        exchange = _Exchange(receive, send)
+        try:
+            await self._serve(engine, scope, exchange)
+        except _CallerGone:
+            return
+        except asyncio.CancelledError:
+            if not exchange.is_deserted:
+                raise
+            exchange.task.uncancel()
+        except Exception as error:
+            if exchange.has_begun:
+                raise  # too late for an answer: the connection breaks, which says the same
+            await exchange.respond(error_response(_told(error, engine)))
+        finally:
+            exchange.close()
+
+    async def _serve(self, engine: Engine, scope: Scope, exchange: "_Exchange") -> None:
+        headers: list[tuple[bytes, bytes]] = scope["headers"]
+        content = await exchange.read_body(headers, self._max_body())
+        path: bytes = scope.get("raw_path") or scope["path"].encode()
+        request = read_request(
+            scope["method"], path.decode("latin-1"), scope["query_string"], headers, content
+        )
+        exchange.watch()
+        async with engine.call(request, presented_key(headers)) as response:
+            await exchange.respond(response)
+
+
+class _Exchange:
+    """One request and its response on the ASGI side, with an eye on the caller's presence."""
+
+    __slots__ = ("_receive", "_send", "_watcher", "has_begun", "is_deserted", "is_over", "task")
+
+    def __init__(self, receive: Receive, send: Send) -> None:
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - ASGI applications run in tasks
+        self.task: asyncio.Task[Any] = task
+        self.has_begun = False
+        self.is_over = False
+        self.is_deserted = False
+        self._receive = receive
+        self._send = send
+        self._watcher: asyncio.Task[None] | None = None
+
+    async def read_body(self, headers: list[tuple[bytes, bytes]], most: int) -> bytes:
+        """Return the request's body.
+
+        Raises:
+            BodyTooLarge: It has, or says it will have, more than `most` bytes.
+            WebSocketUnsupported: The caller wants another protocol.
+        """
+        for name, value in headers:
+            if name == b"content-length" and int(value) > most:
+                raise _too_large(most)
+            if name == b"upgrade" and value.lower() == b"websocket":
+                raise WebSocketUnsupported
+        message = await self._receive()
+        body: bytes = message.get("body", b"")
+        if message["type"] == "http.request" and not message.get("more_body", False):
+            return body
+        parts = bytearray(body)
+        while message["type"] == "http.request" and message.get("more_body", False):
+            message = await self._receive()
+            parts += message.get("body", b"")
+            if len(parts) > most:
+                raise _too_large(most)
+        if message["type"] != "http.request":
+            raise _CallerGone
+        return bytes(parts)
+
+    def watch(self) -> None:
+        """From now on cancel the call, once, when the caller hangs up before its end."""
+        self._watcher = asyncio.get_running_loop().create_task(self._wait_for_departure())
+
+    async def respond(self, response: Response) -> None:
+        """Send the response; wait where the caller reads slower than the answer comes."""
+        content = response.content
+        headers = list(response.headers)
+        if isinstance(content, bytes):
+            headers.append((b"content-length", b"%d" % len(content)))
+        self.has_begun = True
+        await self._send(
+            {"type": "http.response.start", "status": response.status, "headers": headers}
+        )
+        if isinstance(content, bytes):
+            self.is_over = True
+            await self._send({"type": "http.response.body", "body": content})
+            return
+        async for chunk in content:
+            await self._send({"type": "http.response.body", "body": chunk, "more_body": True})
+        self.is_over = True
+        await self._send({"type": "http.response.body", "body": b""})
+
+    def close(self) -> None:
+        """Stop watching."""
+        if self._watcher is not None:
+            self._watcher.cancel()
+
+    async def _wait_for_departure(self) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+        if not self.is_over:
+            self.is_deserted = True
+            self.task.cancel()
+
+
+def _told(error: Exception, engine: Engine) -> CallError:
+    """Return what the caller is told of an error; the log is told of what we did not foresee."""
+    if isinstance(error, CallError) and error.headers:
+        return error
+    id_ = engine.random.call_id()
+    if not isinstance(error, CallError):
+        _log.exception("call %s failed unforeseen", id_, exc_info=error)
+        error = InternalError()
+    error.headers = ((b"x-request-id", id_.encode()), *retry_headers(error))
+    return error
+
+
+def _too_large(most: int) -> BodyTooLarge:
+    return BodyTooLarge(f"The body is larger than the {most:,} bytes that are accepted.")

@@ -1,0 +1,56 @@
+"""One timer for all connections, so that requests need none of their own."""
+
+import asyncio
+from typing import Protocol
+
+_SECOND = 1.0
+
+
+class Watched(Protocol):
+    """A connection whose time may run out."""
+
+    loop: asyncio.AbstractEventLoop
+
+    def check(self, now: float, elapsed: float) -> None:
+        """Act if time is up; `elapsed` seconds have passed since the last look."""
+        ...
+
+
+class Sweep:
+    """Looks at every connection once a second, or four times in the `shortest` of their waits."""
+
+    def __init__(self, shortest: float) -> None:
+        self._interval = min(_SECOND, shortest / 4)
+        self._connections: set[Watched] = set()
+        self._timer: asyncio.TimerHandle | None = None
+        self._last = 0.0
+        self._empty = asyncio.Event()
+        self._empty.set()
+
+    async def wait_empty(self) -> None:
+        """Wait until there is no connection."""
+        await self._empty.wait()
+
+    def watch(self, connection: Watched) -> None:
+        """Look after a connection until it is forgotten."""
+        self._connections.add(connection)
+        self._empty.clear()
+        if self._timer is None:
+            self._last = connection.loop.time()
+            self._timer = connection.loop.call_later(self._interval, self._run, connection.loop)
+
+    def forget(self, connection: Watched) -> None:
+        """Let a connection go."""
+        self._connections.discard(connection)
+        if not self._connections:
+            self._empty.set()
+            if self._timer is not None:
+                self._timer.cancel()
+                self._timer = None
+
+    def _run(self, loop: asyncio.AbstractEventLoop) -> None:
+        now = loop.time()
+        elapsed, self._last = now - self._last, now
+        self._timer = loop.call_later(self._interval, self._run, loop)
+        for connection in tuple(self._connections):
+            connection.check(now, elapsed)

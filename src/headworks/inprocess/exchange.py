@@ -1,0 +1,250 @@
+"""One call, carried in the engine's loop for somebody who waits in a thread or another loop.
+
+The whole life of the call is one task beside the engine: it enters the call's context, hands over
+what it yields, and leaves the context, so that no context is ever entered in one task and left in
+another. The answer travels through an inbox, as these items in this order:
+
+    Response            the answer: whole if its content is bytes, and then the only item
+    bytes …             else its chunks
+    None                the end; the call is settled and recorded by now
+    BaseException       or what broke it, in place of any of the above; the last item
+
+A task runs ahead of a slow reader by at most `AHEAD` bytes. A reader who goes away cancels the
+task, once.
+"""
+
+import asyncio
+import threading
+from collections import deque
+from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import AbstractAsyncContextManager, suppress
+from queue import Empty, SimpleQueue
+from typing import Any, Protocol
+
+from headworks.types import Request, Response, Secret
+
+AHEAD = 64 * 1024
+"""Bytes of a stream that may wait for their reader."""
+
+Item = Response | bytes | BaseException | None
+
+
+class Carrier(Protocol):
+    """What carries calls: an `Engine`."""
+
+    def call(
+        self, request: Request, key: Secret | None
+    ) -> AbstractAsyncContextManager[Response, bool | None]:
+        """Carry one call; the response lives inside the `async with` block."""
+        ...
+
+
+Engine = Callable[[], Awaitable[Carrier]]
+"""Returns the engine, starting it at the first use."""
+
+
+class Host(Protocol):
+    """Where calls run: the loop that the engine lives in."""
+
+    def spawn(self, coroutine: Coroutine[Any, Any, object]) -> Callable[[], None]:
+        """Run a coroutine there; return what cancels it."""
+        ...
+
+    def call_soon(self, callback: Callable[[], object]) -> None:
+        """Run a callback there."""
+        ...
+
+    def refuse_waiting(self) -> None:
+        """Raise `RuntimeError` in the loop's own thread: waiting there would never end."""
+        ...
+
+
+class Here:
+    """The loop that is running: for an engine that lives in its caller's own loop."""
+
+    __slots__ = ("_loop",)
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+
+    def spawn(self, coroutine: Coroutine[Any, Any, object]) -> Callable[[], None]:
+        """Run a coroutine as a task; return what cancels it."""
+        task = self._loop.create_task(coroutine)
+
+        def cancel() -> None:
+            self.call_soon(task.cancel)
+
+        return cancel
+
+    def call_soon(self, callback: Callable[[], object]) -> None:
+        """Run a callback at the next round; also safe from a finaliser in another thread."""
+        with suppress(RuntimeError):  # the loop has ended, and every task with it
+            self._loop.call_soon_threadsafe(callback)
+
+    def refuse_waiting(self) -> None:
+        """Raise: whoever is here is in the loop."""
+        raise RuntimeError("An engine in this loop cannot be waited for in its thread.")
+
+
+class Inbox(Protocol):
+    """What is there of an answer, for its reader."""
+
+    def take_nowait(self) -> Item:
+        """Return the next item; there must be one."""
+        ...
+
+    def is_empty(self) -> bool:
+        """Whether there is none yet."""
+        ...
+
+
+class ThreadInbox:
+    """Items for somebody who waits in a thread."""
+
+    __slots__ = ("_items",)
+
+    def __init__(self) -> None:
+        self._items = SimpleQueue[Item]()
+
+    def put(self, item: Item) -> None:
+        """Hand over an item. Never waits."""
+        self._items.put(item)
+
+    def take(self, timeout: float | None) -> Item:
+        """Wait for the next item, or raise `TimeoutError` after so many seconds."""
+        try:
+            return self._items.get(timeout=timeout)
+        except Empty:
+            raise TimeoutError from None
+
+    def take_nowait(self) -> Item:
+        """Return the next item; there must be one."""
+        return self._items.get_nowait()
+
+    def is_empty(self) -> bool:
+        """Whether there is none yet."""
+        return self._items.empty()
+
+
+class TaskInbox:
+    """Items for somebody who waits in a task of the loop that is running now."""
+
+    __slots__ = ("_items", "_loop", "_thread", "_waiter")
+
+    def __init__(self) -> None:
+        self._items = deque[Item]()
+        self._loop = asyncio.get_running_loop()
+        self._thread = threading.get_ident()
+        self._waiter: asyncio.Future[None] | None = None
+
+    def put(self, item: Item) -> None:
+        """Hand over an item, from any thread. Never waits."""
+        self._items.append(item)
+        if self._waiter is None:
+            return
+        if self._thread == threading.get_ident():
+            self._wake()
+        else:
+            with suppress(RuntimeError):  # the reader's loop has ended: nobody waits
+                self._loop.call_soon_threadsafe(self._wake)
+
+    async def take(self, timeout: float | None) -> Item:  # noqa: ASYNC109 - a plain timer, see wait
+        """Wait for the next item, or raise `TimeoutError` after so many seconds."""
+        while not self._items:
+            await self._wait(timeout)
+        return self._items.popleft()
+
+    def take_nowait(self) -> Item:
+        """Return the next item; there must be one."""
+        return self._items.popleft()
+
+    def is_empty(self) -> bool:
+        """Whether there is none yet."""
+        return not self._items
+
+    async def _wait(self, timeout: float | None) -> None:  # noqa: ASYNC109 - as `take`
+        # The waiter is announced before the second look at the items, and `put` looks for a
+        # waiter after it has appended: whichever comes first, one of them sees the other.
+        waiter = self._waiter = self._loop.create_future()
+        timer = None if timeout is None else self._loop.call_later(timeout, _expire, waiter)
+        try:
+            if not self._items:
+                await waiter
+        finally:
+            self._waiter = None
+            if timer is not None:
+                timer.cancel()
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+
+def _expire(waiter: asyncio.Future[None]) -> None:
+    if not waiter.done():
+        waiter.set_exception(TimeoutError())
+
+
+class Exchange:
+    """One call between the engine's loop and its reader.
+
+    `start`, `took`, `cancel` belong to the reader; the rest happens in the engine's loop.
+    """
+
+    __slots__ = ("_cancel", "_host", "_put", "_room", "_sent", "_taken", "is_ended")
+
+    def __init__(self, host: Host, put: Callable[[Item], None]) -> None:
+        self._host = host
+        self._put = put
+        self._sent = 0
+        self._taken = 0
+        self._room: asyncio.Future[None] | None = None
+        self._cancel: Callable[[], None] | None = None
+        self.is_ended = False
+
+    def start(self, engine: Engine, request: Request, key: Secret | None) -> None:
+        """Send the call on its way."""
+        self._cancel = self._host.spawn(self._carry(engine, request, key))
+
+    def took(self, item: Item) -> None:
+        """Note that the reader took an item."""
+        if isinstance(item, bytes):
+            self._taken += len(item)
+            if self._room is not None:
+                self._host.call_soon(self._make_room)
+        elif not isinstance(item, Response) or isinstance(item.content, bytes):
+            self.is_ended = True
+
+    def cancel(self) -> None:
+        """Give the call up, unless its end was taken. Idempotent, from any thread."""
+        cancel, self._cancel = self._cancel, None
+        if cancel is not None and not self.is_ended:
+            cancel()
+
+    async def _carry(self, engine: Engine, request: Request, key: Secret | None) -> None:
+        last: Item = None
+        try:
+            async with (await engine()).call(request, key) as response:
+                if isinstance(response.content, bytes):
+                    last = response
+                else:
+                    self._put(response)
+                    async for chunk in response.content:
+                        await self._hand_over(chunk)
+        except BaseException as fault:  # noqa: BLE001 - the reader's to raise, not this task's
+            last = fault
+        self._put(last)
+
+    async def _hand_over(self, chunk: bytes) -> None:
+        self._sent += len(chunk)
+        self._put(chunk)
+        while self._sent - self._taken > AHEAD:
+            # Announced before the second look, as in TaskInbox.
+            self._room = asyncio.get_running_loop().create_future()
+            if self._sent - self._taken > AHEAD:
+                await self._room
+            self._room = None
+
+    def _make_room(self) -> None:
+        if self._room is not None and not self._room.done():
+            self._room.set_result(None)

@@ -1,0 +1,65 @@
+"""Transports that carry the requests of httpx2 clients through an engine.
+
+The only code that names httpx2: its base classes and its errors. The rest is in `carriage`.
+"""
+
+from typing import ClassVar
+
+import httpx2
+from typing_extensions import override
+
+from headworks.inprocess.carriage import (
+    Access,
+    AsyncBody,
+    Faults,
+    SyncBody,
+    acarry,
+    carry,
+    in_this_loop,
+)
+from headworks.inprocess.exchange import Carrier
+
+_FAULTS = Faults(httpx2.ReadTimeout, httpx2.ReadError)
+
+
+class _SyncStream(SyncBody, httpx2.SyncByteStream):
+    faults: ClassVar[Faults] = _FAULTS
+
+
+class _AsyncStream(AsyncBody, httpx2.AsyncByteStream):
+    faults: ClassVar[Faults] = _FAULTS
+
+
+class SyncTransport(httpx2.BaseTransport):
+    """Carries requests through an engine whose loop runs in another thread."""
+
+    def __init__(self, access: Access) -> None:
+        self._access = access
+
+    @override
+    def handle_request(self, request: httpx2.Request) -> httpx2.Response:
+        """Carry one request; its call ends at the latest when the response is closed."""
+        request.read()
+        answer, stream = carry(self._access, request, _SyncStream)
+        return httpx2.Response(answer.status, headers=list(answer.headers), stream=stream)
+
+
+class AsyncTransport(httpx2.AsyncBaseTransport):
+    """Carries requests through an engine, from whatever loop is running."""
+
+    def __init__(self, access: Access) -> None:
+        self._access = access
+
+    @override
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        """Carry one request; its call ends at the latest when the response is closed."""
+        await request.aread()
+        answer, stream = await acarry(self._access, request, _AsyncStream)
+        return httpx2.Response(answer.status, headers=list(answer.headers), stream=stream)
+
+
+class EngineTransport(AsyncTransport):
+    """Carries requests through an engine that lives in the loop that is running."""
+
+    def __init__(self, engine: Carrier) -> None:
+        super().__init__(in_this_loop(engine))

@@ -1,0 +1,212 @@
+"""POST /v1/chat/completions: the objects and chunks of the real one."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import zip_longest
+from typing import Any, final
+
+import msgspec
+
+from headworks.core.tokens import is_reasoning
+from headworks.simulator import problems
+from headworks.simulator.answers import (
+    Answer,
+    Ask,
+    chosen_tool,
+    compose,
+    digest,
+    function_tools,
+)
+from headworks.simulator.chance import Chance
+from headworks.simulator.config import SimulatorConfig
+from headworks.simulator.fields import choices, section, stops, tier, whole_number
+from headworks.simulator.meter import Meter
+from headworks.simulator.problems import Refusal
+from headworks.simulator.reply import Step
+from headworks.types import Usage
+
+_LIMITS = ("max_completion_tokens", "max_tokens")
+_OBFUSCATION = "a8Kc2mZq7TxR4vLp"
+
+_encode = msgspec.json.encode
+
+
+@final
+class ChatReply:
+    """The answer to one chat request."""
+
+    def __init__(
+        self, fields: Mapping[str, Any], config: SimulatorConfig, meter: Meter, caller: str
+    ) -> None:
+        _check(fields)
+        self._ask = _ask(fields, config)
+        for name in _LIMITS:
+            meter.check_bound(self._ask.model, name, whole_number(fields, name))
+        prompt = meter.measure("chat", fields, caller)
+        model = self._ask.model
+        self._answers = [
+            compose(self._ask, index, lambda text: meter.split(text, model))
+            for index in range(choices(fields))
+        ]
+        self.usage = replace(
+            prompt,
+            output=sum(answer.tokens for answer in self._answers),
+            reasoning=sum(answer.reasoning for answer in self._answers),
+            tier=tier(fields),
+        )
+        options = section(fields, "stream_options")
+        self._wants_usage = options.get("include_usage") is True
+        self._obfuscates = options.get("include_obfuscation") is not False
+        self._chance = Chance(config.seed, "chat", self._ask.key)
+        self.id, self.created = "", 0
+
+    def name(self, serial: str, created: int) -> None:
+        """Set the id and the time that the answer shows."""
+        self.id, self.created = f"chatcmpl-{serial[:29]}", created
+
+    def whole(self, *, usage: bool) -> bytes:
+        """Return the `chat.completion` object."""
+        listed = [_choice(index, answer) for index, answer in enumerate(self._answers)]
+        body = {**self._head("chat.completion"), "choices": listed}
+        if usage:
+            body["usage"] = usage_object(self.usage)
+        return _encode({**body, **self._tail()})
+
+    def steps(self, *, usage: bool) -> Iterator[Step]:
+        """Yield `chat.completion.chunk` events: choices take turns, token by token."""
+        for index, answer in enumerate(self._answers):
+            yield Step("open", self._chunk(index, _opening(answer)), answer.head + answer.reasoning)
+        rows = [answer.pieces for answer in self._answers]
+        for turn in zip_longest(*rows):
+            for index, piece in enumerate(turn):
+                if piece is not None:
+                    delta = _delta(self._answers[index], piece.text)
+                    yield Step("token", self._chunk(index, delta), piece.tokens)
+        for index, answer in enumerate(self._answers):
+            yield Step("close", self._chunk(index, {}, _finish(answer)))
+        if self._wants_usage and usage:
+            last = {**self._head("chat.completion.chunk"), **self._tail(), "choices": []}
+            yield Step("usage", _event({**last, "usage": usage_object(self.usage)}))
+        yield Step("done", b"data: [DONE]\n\n")
+
+    def error(self, refusal: Refusal, sent: int) -> bytes:  # noqa: ARG002 - chats do not number events
+        """Return an event that ends the stream as failed."""
+        return _event({"error": refusal.error})
+
+    def _head(self, kind: str) -> dict[str, Any]:
+        return {"id": self.id, "object": kind, "created": self.created, "model": self._ask.model}
+
+    def _tail(self) -> dict[str, Any]:
+        print_ = Chance("fingerprint", self._ask.model).hex(10)
+        return {"service_tier": self.usage.tier, "system_fingerprint": f"fp_{print_}"}
+
+    def _chunk(self, index: int, delta: Mapping[str, Any], finish: str | None = None) -> bytes:
+        choice = {"index": index, "delta": delta, "logprobs": None, "finish_reason": finish}
+        chunk = {**self._head("chat.completion.chunk"), **self._tail(), "choices": [choice]}
+        if self._wants_usage:
+            chunk["usage"] = None
+        if self._obfuscates:
+            chunk["obfuscation"] = _OBFUSCATION[self._chance.below(12) :]
+        return _event(chunk)
+
+
+def usage_object(usage: Usage) -> dict[str, Any]:
+    """Return `usage` as chats report it."""
+    return {
+        "prompt_tokens": usage.input,
+        "completion_tokens": usage.output,
+        "total_tokens": usage.input + usage.output,
+        "prompt_tokens_details": {"cached_tokens": usage.cached, "audio_tokens": 0},
+        "completion_tokens_details": {
+            "reasoning_tokens": usage.reasoning,
+            "audio_tokens": 0,
+            "accepted_prediction_tokens": 0,
+            "rejected_prediction_tokens": 0,
+        },
+    }
+
+
+def _check(fields: Mapping[str, Any]) -> None:
+    messages = fields.get("messages")
+    if messages is None:
+        raise problems.missing("messages")
+    if not isinstance(messages, list):
+        raise problems.wrong_field("messages", "an array of objects", messages)
+    if not messages:
+        raise problems.empty_array("messages")
+    for index, message in enumerate(messages):
+        if not isinstance(message, dict):
+            raise problems.wrong_field(f"messages[{index}]", "an object", message)
+        if not isinstance(message.get("role"), str):
+            raise problems.missing(f"messages[{index}].role")
+
+
+def _ask(fields: Mapping[str, Any], config: SimulatorConfig) -> Ask:
+    model, key = str(fields["model"]), digest(fields, config.seed)
+    last = fields["messages"][-1].get("role")
+    tools = list(function_tools(fields.get("tools"))) if last == "user" else []
+    effort = fields.get("reasoning_effort") if is_reasoning(model) else ""
+    return Ask(
+        model,
+        key,
+        limit=next((whole_number(fields, name) for name in _LIMITS if fields.get(name)), None),
+        stop=stops(fields),
+        tool=chosen_tool(tools, fields.get("tool_choice", "auto"), key),
+        schema=_schema(section(fields, "response_format")),
+        effort=str(effort or ""),
+        size=config.answer_tokens,
+    )
+
+
+def _schema(form: Mapping[str, Any]) -> object:
+    if form.get("type") == "json_object":
+        return {}
+    if form.get("type") != "json_schema":
+        return None
+    schema = section(form, "json_schema").get("schema")
+    return {} if schema is None else schema
+
+
+def _choice(index: int, answer: Answer) -> dict[str, Any]:
+    message: dict[str, Any] = {"role": "assistant", "content": answer.text, "refusal": None}
+    if answer.tool:
+        called = {"name": answer.tool, "arguments": answer.text}
+        message["content"] = None
+        message["tool_calls"] = [{"id": _call_id(answer), "type": "function", "function": called}]
+    message["annotations"] = []
+    return {
+        "index": index,
+        "message": message,
+        "logprobs": None,
+        "finish_reason": _finish(answer),
+    }
+
+
+def _opening(answer: Answer) -> dict[str, Any]:
+    if not answer.tool:
+        return {"role": "assistant", "content": "", "refusal": None}
+    called = {"name": answer.tool, "arguments": ""}
+    call = {"index": 0, "id": _call_id(answer), "type": "function", "function": called}
+    return {"role": "assistant", "content": None, "tool_calls": [call], "refusal": None}
+
+
+def _delta(answer: Answer, text: str) -> dict[str, Any]:
+    if answer.tool:
+        return {"tool_calls": [{"index": 0, "function": {"arguments": text}}]}
+    return {"content": text}
+
+
+def _finish(answer: Answer) -> str:
+    if answer.is_cut:
+        return "length"
+    return "tool_calls" if answer.tool else "stop"
+
+
+def _call_id(answer: Answer) -> str:
+    return f"call_{answer.serial}"
+
+
+def _event(body: Mapping[str, Any]) -> bytes:
+    return b"data: " + _encode(body) + b"\n\n"
+
+

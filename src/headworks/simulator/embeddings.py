@@ -1,0 +1,76 @@
+"""POST /v1/embeddings: unit vectors that depend on the text and the model alone."""
+
+import base64
+import hashlib
+from array import array
+from collections.abc import Mapping
+from math import sqrt
+from typing import Any, final
+
+import msgspec
+
+from headworks.simulator.fields import whole_number
+from headworks.simulator.meter import Meter
+from headworks.simulator.problems import Refusal, missing
+from headworks.types import Usage
+
+_LARGE, _SMALL = 3_072, 1_536
+_MOST_INPUTS = 2_048
+
+
+@final
+class EmbeddingsReply:
+    """The answer to one embeddings request; it has no stream."""
+
+    def __init__(self, fields: Mapping[str, Any], meter: Meter, caller: str) -> None:
+        self._inputs = _inputs(fields)
+        self._model = str(fields["model"])
+        most = _LARGE if "large" in self._model else _SMALL
+        self._size = whole_number(fields, "dimensions", most) or most
+        self._packs = fields.get("encoding_format") == "base64"
+        self.usage: Usage = meter.measure("embeddings", fields, caller)
+
+    def whole(self, *, usage: bool) -> bytes:
+        """Return the list of embeddings."""
+        body: dict[str, Any] = {
+            "object": "list",
+            "data": [
+                {"object": "embedding", "index": index, "embedding": self._vector(text)}
+                for index, text in enumerate(self._inputs)
+            ],
+            "model": self._model,
+        }
+        if usage:
+            tokens = self.usage.input
+            body["usage"] = {"prompt_tokens": tokens, "total_tokens": tokens}
+        return msgspec.json.encode(body)
+
+    def _vector(self, text: bytes) -> str | list[float]:
+        numbers = vector(text, self._model, self._size)
+        return base64.b64encode(numbers.tobytes()).decode() if self._packs else numbers.tolist()
+
+
+def vector(text: bytes, model: str, size: int) -> "array[float]":
+    """Return the unit vector of `text`: a shorter one is the longer one cut and stretched."""
+    seed = hashlib.blake2b(text, person=model.encode()[:16]).digest()
+    raw = array("h", hashlib.shake_128(seed).digest(2 * size))
+    length = sqrt(sum(number * number for number in raw)) or 1.0
+    return array("f", [number / length for number in raw])
+
+
+def _inputs(fields: Mapping[str, Any]) -> list[bytes]:
+    """Return each input as bytes: a text, texts, token numbers, or lists of token numbers."""
+    given = fields.get("input")
+    if given is None:
+        raise missing("input")
+    whole = isinstance(given, str) or (
+        isinstance(given, list) and given and isinstance(given[0], int)
+    )
+    inputs = [given] if whole else given
+    wrong = not isinstance(inputs, list) or not 0 < len(inputs) <= _MOST_INPUTS
+    if wrong or not all(isinstance(item, str | list) and item for item in inputs):
+        page = "https://platform.openai.com/docs/api-reference"
+        raise Refusal(400, f"'$.input' is invalid. Please check the API reference: {page}.")
+    return [
+        item.encode() if isinstance(item, str) else msgspec.json.encode(item) for item in inputs
+    ]

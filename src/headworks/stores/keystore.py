@@ -1,0 +1,271 @@
+"""Keys that are made, rotated and revoked while gateways run.
+
+Every method opens the store, changes it in one transaction and closes it: whoever serves notices
+within a second (`SqliteKeys.follow`). Secrets are returned once and never stored.
+
+A rotated key gets a new id and a new secret, and keeps its name, its grant and its `origin`: the
+id of the first of its line, by which limits and usage go. So two secrets that overlap share one
+limit, and a key's history does not end with its secret.
+"""
+
+import re
+import secrets
+import sqlite3
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import msgspec
+
+from headworks.core.keys import RANDOM_BYTES, mint
+from headworks.ports import Clock
+from headworks.stores.pepper import Pepper
+from headworks.stores.schema import StoreUnusable, open_store
+from headworks.types import RateLimits, Secret
+
+COLUMNS: Final = (
+    "id, origin, name, digest, project, models, rpm, parallel,"
+    " created, expires, revoked_at, replaced_by"
+)
+
+_CURRENT: Final = "revoked_at IS NULL AND replaced_by IS NULL"
+_MODELS: Final = msgspec.json.Decoder(list[str])
+_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+NO_LIMITS: Final = RateLimits()
+
+KeyStatus = Literal["active", "replaced", "expired", "revoked"]
+
+
+class KeyRefused(Exception):
+    """The store did not do what was asked; the message tells the operator why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """What a key is for and may do; `models` None means every model, `expires` is wall clock."""
+
+    name: str
+    project: str = ""
+    models: frozenset[str] | None = None
+    limits: RateLimits = NO_LIMITS
+    expires: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class KeyRecord:
+    """A key as it is stored: all but its secret. Times are seconds since 1970.
+
+    Attributes:
+        origin: Id of the first key of its line; its own unless it came of a rotation.
+        replaced_by: Id of the key that a rotation put in its place.
+    """
+
+    id: str
+    origin: str
+    grant: Grant
+    digest: bytes
+    created: float
+    revoked_at: float | None = None
+    replaced_by: str | None = None
+
+    def status(self, now: float) -> KeyStatus:
+        """Return how the key stands; one that was replaced works until it expires."""
+        if self.revoked_at is not None:
+            return "revoked"
+        if self.grant.expires is not None and now >= self.grant.expires:
+            return "expired"
+        return "active" if self.replaced_by is None else "replaced"
+
+
+class KeyStore:
+    """The keys of one store. Every method raises `KeyRefused` and then has changed nothing."""
+
+    def __init__(
+        self,
+        path: Path,
+        clock: Clock,
+        *,
+        patience: float = 2.0,
+        entropy: Callable[[int], bytes] = secrets.token_bytes,
+    ) -> None:
+        self._path, self._clock, self._patience = path, clock, patience
+        self._entropy = entropy
+
+    def create(self, grant: Grant, pepper: Pepper) -> tuple[KeyRecord, Secret]:
+        """Make a key; its secret is known to nobody but the caller of this."""
+        now = self._clock.time()
+        _check(grant, now)
+        with self._changing() as store:
+            _claim_pepper(store, pepper)
+            for found in _select(store, f"name = :which AND {_CURRENT}", grant.name):
+                raise KeyRefused(
+                    f"a key named '{grant.name}' exists (id {found.id}, {found.status(now)}):"
+                    " rotate it, revoke it or choose another name"
+                )
+            return self._insert(store, grant, pepper, None)
+
+    def rotate(self, which: str, overlap: float, pepper: Pepper) -> tuple[KeyRecord, Secret]:
+        """Replace a key, given by name or id; its older secrets end after `overlap` seconds."""
+        now = self._clock.time()
+        if overlap < 0:
+            raise KeyRefused("the overlap must not be negative")
+        with self._changing() as store:
+            _claim_pepper(store, pepper)
+            old = _current(store, which, now)
+            record, secret = self._insert(store, old.grant, pepper, old)
+            store.execute(
+                "UPDATE keys SET expires = min(coalesce(expires, :until), :until)"
+                " WHERE origin = :origin AND id <> :id AND revoked_at IS NULL",
+                {"until": now + overlap, "origin": record.origin, "id": record.id},
+            )
+            return record, secret
+
+    def revoke(self, which: str) -> tuple[KeyRecord, ...]:
+        """End a key now; return what this ended, nothing if it had been revoked before.
+
+        A name ends all secrets of that name, those that still overlap too; an id ends that one.
+        """
+        with self._changing() as store:
+            found = _find(store, which)
+            store.executemany(
+                "UPDATE keys SET revoked_at = ? WHERE id = ? AND revoked_at IS NULL",
+                [(self._clock.time(), record.id) for record in found],
+            )
+            ended = {record.id for record in found if record.revoked_at is None}
+            return tuple(record for record in _find(store, which) if record.id in ended)
+
+    def list(self) -> tuple[KeyRecord, ...]:
+        """Return all keys there ever were, oldest first; none if there is no store yet."""
+        if not self._path.exists():
+            return ()
+        with self._open() as store:
+            return tuple(_select(store))
+
+    def _insert(
+        self, store: sqlite3.Connection, grant: Grant, pepper: Pepper, old: KeyRecord | None
+    ) -> tuple[KeyRecord, Secret]:
+        key = mint(self._entropy(RANDOM_BYTES))
+        origin = key.id if old is None else old.origin
+        digest, created = pepper.digest(key.secret.reveal()), self._clock.time()
+        record = KeyRecord(key.id, origin, grant, digest, created)
+        if old is not None:
+            store.execute("UPDATE keys SET replaced_by = ? WHERE id = ?", (key.id, old.id))
+        row = _write_record(record)
+        marks = ", ".join("?" * len(row))
+        store.execute(f"INSERT INTO keys ({COLUMNS}) VALUES ({marks})", row)  # noqa: S608 - constants
+        return record, key.secret
+
+    @contextmanager
+    def _changing(self) -> Generator[sqlite3.Connection]:
+        with self._open() as store:
+            store.execute("BEGIN IMMEDIATE")
+            try:
+                yield store
+                store.execute("COMMIT")
+            finally:
+                if store.in_transaction:
+                    store.execute("ROLLBACK")
+
+    @contextmanager
+    def _open(self) -> Generator[sqlite3.Connection]:
+        try:
+            with closing(open_store(self._path, patience=self._patience)) as store:
+                yield store
+        except StoreUnusable as error:
+            raise KeyRefused(str(error)) from error
+        except OSError as error:
+            raise KeyRefused(f"{self._path}: {error.strerror}") from error
+        except sqlite3.Error as error:
+            if getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY:
+                raise KeyRefused(
+                    f"{self._path} is locked by another process; nothing was changed, try again"
+                ) from error
+            raise KeyRefused(f"{self._path}: {error}") from error
+
+
+def read_record(row: tuple[Any, ...]) -> KeyRecord:
+    """Turn a row of `COLUMNS` into a record, or raise `StoreUnusable`."""
+    id_, origin, name, digest, project, models, rpm, parallel, created, expires, *rest = row
+    try:
+        allowed = None if models is None else frozenset(_MODELS.decode(models))
+    except msgspec.MsgspecError as error:
+        raise StoreUnusable(f"key {id_}: its models are malformed: {error}") from error
+    grant = Grant(name, project, allowed, RateLimits(rpm, parallel), expires)
+    return KeyRecord(id_, origin, grant, digest, created, *rest)
+
+
+def read_state(store: sqlite3.Connection) -> tuple[int, bytes | None]:
+    """Return the number of changes so far, and the fingerprint of the keys' pepper."""
+    state: tuple[int, bytes | None] | None = store.execute(
+        "SELECT revision, pepper FROM keys_state"
+    ).fetchone()
+    if state is None:
+        raise StoreUnusable("the table keys_state is empty")
+    return state
+
+
+def _write_record(record: KeyRecord) -> tuple[Any, ...]:
+    """Turn a record into a row of `COLUMNS`."""
+    grant = record.grant
+    models = None if grant.models is None else msgspec.json.encode(sorted(grant.models)).decode()
+    return (
+        *(record.id, record.origin, grant.name, record.digest, grant.project, models),
+        *(grant.limits.rpm, grant.limits.parallel, record.created, grant.expires),
+        *(record.revoked_at, record.replaced_by),
+    )
+
+
+def _check(grant: Grant, now: float) -> None:
+    if not _NAME.fullmatch(grant.name):
+        raise KeyRefused(
+            f"{grant.name!r} cannot be a name: use 1 to 64 letters, digits, '.', '_' and '-'"
+        )
+    if not grant.project.isprintable() or not all(map(str.isprintable, grant.models or ())):
+        raise KeyRefused("project and models must be printable text")
+    if grant.expires is not None and grant.expires <= now:
+        raise KeyRefused(f"the key would have expired already, on {spell_day(grant.expires)}")
+
+
+def _claim_pepper(store: sqlite3.Connection, pepper: Pepper) -> None:
+    """Note whose pepper hashes the store's keys, or refuse another one."""
+    store.execute("UPDATE keys_state SET pepper = ? WHERE pepper IS NULL", (pepper.fingerprint(),))
+    if read_state(store)[1] != pepper.fingerprint():
+        raise KeyRefused("the store's keys were made with another pepper: restore that pepper")
+
+
+def _select(store: sqlite3.Connection, where: str = "TRUE", which: str = "") -> Iterator[KeyRecord]:
+    rows = store.execute(
+        f"SELECT {COLUMNS} FROM keys WHERE {where} ORDER BY created, id",  # noqa: S608 - `where` is a constant
+        {"which": which},
+    )
+    return map(read_record, rows)
+
+
+def _find(store: sqlite3.Connection, which: str) -> list[KeyRecord]:
+    """Return the key of that id, or else all keys of that name."""
+    found = list(_select(store, "id = :which", which)) or list(
+        _select(store, "name = :which", which)
+    )
+    if not found:
+        raise KeyRefused(f"no key has the name or id '{which}'")
+    return found
+
+
+def _current(store: sqlite3.Connection, which: str, now: float) -> KeyRecord:
+    """Return the key to rotate, which must be in force and not replaced already."""
+    found = _find(store, which)
+    record = next((r for r in found if r.replaced_by is None and not r.revoked_at), found[-1])
+    if record.replaced_by is not None:
+        raise KeyRefused(f"key '{which}' was replaced already, by {record.replaced_by}")
+    if (status := record.status(now)) != "active":
+        raise KeyRefused(f"key '{which}' is {status}: create a new one")
+    return record
+
+
+def spell_day(when: float) -> str:
+    """Write a time for people."""
+    return f"{datetime.fromtimestamp(when, UTC):%Y-%m-%d %H:%M} UTC"

@@ -1,0 +1,261 @@
+"""One answer: owns its bytes, its waits and its one reader.
+
+A connection points at the answer that it is receiving, and lets go of it at the answer's end. An
+answer never looks into a connection, so that whatever a connection receives later cannot reach it.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Protocol
+
+from headworks.errors import (
+    CallError,
+    DeadlineExceeded,
+    FirstByteTimeout,
+    IdleTimeout,
+    MalformedResponse,
+    StreamTruncated,
+)
+from headworks.types import Headers
+
+HIGH_WATER = 65_536
+"""Bytes that may wait for the reader before the connection stops reading."""
+
+
+class Source(Protocol):
+    """The connection, as an answer sees it."""
+
+    def pause(self) -> None:
+        """Stop reading from the network."""
+        ...
+
+    def resume(self) -> None:
+        """Read on."""
+        ...
+
+    def watch(self, when: float) -> None:
+        """Look at the answer's `due` at `when`, seconds on the loop's clock, or sooner."""
+        ...
+
+    def abort(self) -> None:
+        """Close the connection at once: nobody wants the rest."""
+        ...
+
+
+class HttpResponse:
+    """An answer whose head has arrived; satisfies `headworks.ports.UpstreamResponse`.
+
+    One task reads it. A read that is cancelled, and `aclose` before the end, close the connection.
+    """
+
+    __slots__ = (
+        "_declared",
+        "_ended",
+        "_error",
+        "_first_at",
+        "_first_byte",
+        "_heard",
+        "_idle",
+        "_loop",
+        "_parts",
+        "_paused",
+        "_received",
+        "_size",
+        "_source",
+        "_total_at",
+        "_waiter",
+        "headers",
+        "status",
+    )
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        source: Source,
+        *,
+        first_byte: float | None,
+        idle: float,
+        total_at: float,
+    ) -> None:
+        self.status = 0
+        self.headers: Headers = ()
+        self._loop = loop
+        self._source: Source | None = source
+        self._first_byte, self._first_at = first_byte, total_at
+        self._idle, self._heard, self._total_at = idle, 0.0, total_at
+        self._parts: list[bytes] = []
+        self._size = self._received = 0
+        self._declared: int | None = None
+        self._waiter: asyncio.Future[None] | None = None
+        self._error: CallError | None = None
+        self._ended = self._paused = False
+
+    # What the reader calls.
+
+    async def wait_head(self) -> None:
+        """Wait for the head, or raise what came in its place."""
+        while not self.status:
+            if self._error is not None:
+                raise self._error
+            await self._wait()
+
+    async def read(self, most: int) -> bytes:
+        """Return the whole body.
+
+        Raises:
+            UpstreamError: The body is broken, late, or over `most` bytes.
+            DeadlineExceeded: The call's total time is up.
+        """
+        if self._declared is not None and self._declared > most:
+            raise self._too_large(most)
+        chunks: list[bytes] = []
+        try:
+            while chunk := await self._next():
+                chunks.append(chunk)
+                if self._received > most:
+                    raise self._too_large(most)
+        except StreamTruncated as error:
+            raise MalformedResponse(str(error)) from error
+        return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+    def chunks(self) -> AsyncIterator[bytes]:
+        """Yield the body as it arrives; raises as `read`, with `StreamTruncated` at a cut."""
+        return _Chunks(self._next)
+
+    async def aclose(self) -> None:
+        """Close the connection unless the answer is complete. Idempotent, never waits."""
+        self.abandon()
+
+    def abandon(self) -> None:
+        """Do what `aclose` does, where nothing may be awaited."""
+        source, self._source = self._source, None
+        if source is not None:
+            self._parts.clear()
+            self.on_error(StreamTruncated("The answer was given up before its end."))
+            source.abort()
+
+    # What the connection calls.
+
+    def on_sent(self) -> None:
+        """Note that the whole request has left: the wait for the first byte begins."""
+        if self._first_byte is not None:
+            self._first_at = min(self._total_at, self._loop.time() + self._first_byte)
+
+    def on_head(self, status: int, headers: Headers, declared: int | None) -> None:
+        """Take the head, and the body's length where the head declares one."""
+        self.status, self.headers, self._declared = status, headers, declared
+        self._wake()
+
+    def on_body(self, data: bytes) -> None:
+        """Take a part of the body; it is not empty."""
+        self._parts.append(data)
+        self._size += len(data)
+        self._heard = self._loop.time()
+        source = self._source
+        if source is not None:
+            if not self._received:
+                source.watch(self._heard + self._idle)
+            if self._size > HIGH_WATER and not self._paused:
+                self._paused = True
+                source.pause()
+        self._received += len(data)
+        self._wake()
+
+    def on_end(self) -> None:
+        """Let go of the connection: the answer is complete."""
+        self._source = None
+        self._ended = True
+        self._wake()
+
+    def on_error(self, error: CallError) -> None:
+        """Let go of the connection: nothing more comes. What came already stays readable."""
+        self._source = None
+        self._error = error
+        self._wake()
+
+    def due(self) -> float:
+        """Return when the wait that runs now is over, seconds on the loop's clock."""
+        if self._paused:
+            return self._total_at
+        if self._received:
+            return min(self._total_at, self._heard + self._idle)
+        return self._first_at
+
+    def overdue(self) -> CallError:
+        """Return the error for the wait that `due` ended."""
+        if self.due() >= self._total_at:
+            return DeadlineExceeded(f"The call's time is up. {self.progress()}")
+        if self._received:
+            return IdleTimeout(f"The provider was silent for {self._idle:g} s. {self.progress()}")
+        return FirstByteTimeout(f"The provider did not begin to answer in {self._first_byte:g} s.")
+
+    def progress(self) -> str:
+        """Return how much of the answer came, as a sentence."""
+        if not self.status:
+            return "No answer had begun."
+        if self._declared is None:
+            return f"{self._received} bytes of its body had come."
+        return f"{self._received} of {self._declared} bytes of its body had come."
+
+    # Between the two.
+
+    async def _next(self) -> bytes:
+        """Return what has come since the last call, or wait for more; b"" is the end."""
+        parts = self._parts
+        while not parts:
+            if self._error is not None:
+                raise self._error
+            if self._ended:
+                return b""
+            await self._wait()
+        data = parts[0] if len(parts) == 1 else b"".join(parts)
+        parts.clear()
+        self._size = 0
+        if self._paused:
+            self._resume()
+        return data
+
+    async def _wait(self) -> None:
+        if self._waiter is not None:
+            raise RuntimeError("An answer has one reader at a time")
+        self._waiter = waiter = self._loop.create_future()
+        try:
+            await waiter
+        except BaseException:
+            self._waiter = None
+            self.abandon()
+            raise
+
+    def _wake(self) -> None:
+        waiter, self._waiter = self._waiter, None
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
+
+    def _resume(self) -> None:
+        """Read on; the idle wait begins anew, since it was the reader who was slow."""
+        self._paused = False
+        self._heard = self._loop.time()
+        if self._source is not None:
+            self._source.watch(self._heard + self._idle)
+            self._source.resume()
+
+    def _too_large(self, most: int) -> MalformedResponse:
+        self.abandon()
+        return MalformedResponse(f"The answer is larger than {most} bytes. {self.progress()}")
+
+
+class _Chunks:
+    """Iterates over one answer; needs no closing of its own."""
+
+    __slots__ = ("_next",)
+
+    def __init__(self, following: Callable[[], Awaitable[bytes]]) -> None:
+        self._next = following
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        if chunk := await self._next():
+            return chunk
+        raise StopAsyncIteration

@@ -1,0 +1,58 @@
+"""After a failure: wait as long as needed, never longer than worth it, never in vain."""
+
+from dataclasses import dataclass
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from headworks.core.backoff import Backoff, Situation, Step
+from headworks.errors import Retry
+
+NEVER, SAME, OTHER = Retry.NEVER, Retry.SAME_ROUTE, Retry.OTHER_ROUTE
+AGAIN = lambda wait: Step(other_route=False, wait=wait)  # noqa: E731 - reads as a value in the table
+NEXT = Step(other_route=True)
+
+
+@dataclass(frozen=True)
+class Case:
+    id: str
+    retry: Retry
+    step: Step | None
+    attempts: int = 1
+    has_other: bool = True
+    patience: float = 5.0
+    remaining: float = 100.0
+    retry_after: float | None = None
+
+
+CASES = [
+    Case("a transient failure is tried again", SAME, AGAIN(0.25)),
+    Case("the wait doubles", SAME, AGAIN(0.5), attempts=2),
+    Case("Retry-After is a floor", SAME, AGAIN(3.0), retry_after=3.0),
+    Case("a short Retry-After does not shorten the wait", SAME, AGAIN(0.25), retry_after=0.1),
+    Case("a wait beyond the patience goes elsewhere at once", SAME, NEXT, retry_after=6.0),
+    Case("an only route is worth a longer wait", SAME, AGAIN(30.0), has_other=False, retry_after=30.0),
+    Case("but not any", SAME, None, has_other=False, retry_after=61.0),
+    Case("nobody waits beyond the deadline", SAME, None, has_other=False, remaining=2.0, retry_after=3.0),
+    Case("elsewhere instead", SAME, NEXT, remaining=0.1),
+    Case("a route that cannot help is left at once", OTHER, NEXT),
+    Case("with nowhere to go it ends", OTHER, None, has_other=False),
+    Case("the caller's fault ends it", NEVER, None),
+    Case("three attempts are all", SAME, None, attempts=3),
+    Case("over all routes", OTHER, None, attempts=3),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
+def test_the_next_step(case):
+    """Each situation has one answer."""
+    at = Situation(case.attempts, case.has_other, case.patience, case.remaining)
+
+    assert Backoff().next(case.retry, case.retry_after, 0.5, at) == case.step
+
+
+@given(st.integers(1, 50), st.floats(0, 1, exclude_max=True))
+def test_waits_are_bounded(attempts, jitter):
+    """Without a Retry-After no wait exceeds the longest."""
+    assert 0 <= Backoff().delay(attempts, jitter, None) <= 8.0

@@ -1,0 +1,217 @@
+"""What a stream means: its usage, its text, its end, and how a fault is told."""
+
+import json
+from dataclasses import dataclass
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from headworks.core.streams import ChatStream, ResponsesStream, Stream, open_stream
+from headworks.errors import MalformedEvent, StreamTruncated, UpstreamAnswered
+from headworks.types import Request, Usage
+
+
+def data(value) -> bytes:
+    return (
+        b"data: " + json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode() + b"\n\n"
+    )
+
+
+def chunk(content=None, finish=None, index=0, **more) -> dict:
+    delta = {} if content is None else {"content": content}
+    return {
+        "id": "c",
+        "choices": [{"index": index, "delta": delta, "finish_reason": finish}],
+        **more,
+    }
+
+
+A, B, C = data(chunk("Hé")), data(chunk("llo 🌍")), data(chunk(finish="stop"))
+USAGE = {"prompt_tokens": 3, "completion_tokens": 4, "total_tokens": 7}
+U = data({"id": "c", "choices": [], "usage": USAGE})
+DONE = b"data: [DONE]\n\n"
+
+
+def relay(stream: Stream, wire: bytes, sizes=()) -> bytes:
+    """Return what the caller gets, the ending included."""
+    out, at = b"", 0
+    for size in (*sizes, len(wire)):
+        out += stream.feed(wire[at : at + size])
+        at += size
+    out += stream.finish()
+    return out + (stream.ending or b"")
+
+
+@dataclass(frozen=True)
+class Case:
+    """What the provider sends, what the caller gets (None: the same), and what broke."""
+
+    id: str
+    wire: bytes
+    relayed: bytes | None = None
+    error: type[Exception] | None = None
+    usage: Usage | None = None
+    shows_usage: bool = False
+
+
+CASES = [
+    Case("a whole stream", A + B + C + DONE),
+    Case("the usage chunk is hidden from who did not ask", A + C + U + DONE, A + C + DONE, None, Usage(3, 4)),
+    Case("and shown to who asked", A + C + U + DONE, None, None, Usage(3, 4), shows_usage=True),
+    Case("the null usage of other chunks too", data(chunk("x", usage=None)) + C + DONE, data(chunk("x")) + C + DONE),
+    Case(
+        "wherever in the chunk it stands",
+        data({"usage": None, **chunk("x")}) + C + DONE,
+        data(chunk("x")) + C + DONE,
+    ),
+    Case("usage on a chunk with choices", A + data(chunk(finish="stop", usage=USAGE)) + DONE, A + C + DONE, None, Usage(3, 4)),
+    Case("the last of two usages counts", C + data({"choices": [], "usage": {**USAGE, "prompt_tokens": 9}}) + U + DONE, C + DONE, None, Usage(3, 4)),
+    Case("a missing [DONE] is supplied", A + C, A + C + DONE),
+    Case("[DONE] with a trailing space is made exact", C + b"data: [DONE] \n\n", C + DONE),
+    Case("what follows [DONE] is ignored", C + DONE + A + DONE, C + DONE),
+    Case("a clean close in the middle", A + B, A + B, StreamTruncated),
+    Case("[DONE] before the finish", A + DONE, A, StreamTruncated),
+    Case("half an event at the end", A + B[:-9], A, MalformedEvent),
+    Case("a last event without its blank line", A + C[:-2], A + C + DONE),
+    Case("nothing at all", b"", b"", StreamTruncated),
+    Case("only [DONE]", DONE, b"", StreamTruncated),
+    Case("one of two choices unfinished", A + data(chunk("x", index=1)) + C + DONE, A + data(chunk("x", index=1)) + C, StreamTruncated),
+    Case("JSON over two lines", b'data: {"choices":\ndata: []}\n\n' + C + DONE, b'data: {"choices": []}\n\n' + C + DONE),
+    Case("JSON cut inside a string", b'data: {"a":"x\ndata: y"}\n\n' + C + DONE, b"", MalformedEvent),
+    Case("malformed JSON", A + b"data: {bad}\n\n" + C + DONE, A, MalformedEvent),
+    Case("an error event", A + data({"error": {"message": "m", "code": "server_error"}}) + DONE, A, UpstreamAnswered),
+    Case("a named error event", A + b'event: error\ndata: {"error":{"message":"m"}}\n\n', A, UpstreamAnswered),
+    Case("an error that is only a text", A + data({"error": "oops"}), A, UpstreamAnswered),
+    Case("a null error is none", data(chunk("x", error=None)) + C + DONE),
+    Case("pings without content", b"event: ping\ndata: {}\n\n" + C + DONE, C + DONE),
+    Case("choices: null", data({"choices": None, "usage": None}) + C + DONE, C + DONE),
+    Case("Azure's empty first chunk", data({"choices": [], "prompt_filter_results": []}) + C + DONE),
+    Case("audio has no finish_reason", data({"choices": [{"index": 0, "delta": {"audio": {"id": "a"}}}]}) + DONE),
+    Case("a chunk of another shape is relayed", data({"choices": "odd"}) + C + DONE),
+    Case("legacy completions", data({"choices": [{"index": 0, "text": "x", "finish_reason": "stop"}]}) + DONE),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
+def test_chat_streams(case):
+    """What official clients would take for success is told apart from success."""
+    stream = ChatStream(shows_usage=case.shows_usage)
+
+    out = relay(stream, case.wire)
+
+    assert out == (case.wire if case.relayed is None else case.relayed)
+    assert type(stream.error) is (case.error or type(None))
+    assert stream.reported == (None if case.usage is None else (case.usage, ()))
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
+@given(sizes=st.lists(st.integers(1, 40), max_size=30))
+def test_any_split_of_a_chat_stream_reads_the_same(case, sizes):
+    """Packets decide nothing: bytes relayed, errors and usage are those of the whole."""
+    whole, split = (ChatStream(shows_usage=case.shows_usage) for _ in range(2))
+
+    assert relay(split, case.wire, sizes) == relay(whole, case.wire)
+    assert (type(split.error), split.reported, split.text) == (
+        type(whole.error),
+        whole.reported,
+        whole.text,
+    )
+
+
+def test_output_is_counted_while_it_passes():
+    """A stream that breaks can still be billed for what was seen of it."""
+    stream = ChatStream(shows_usage=False)
+    relay(stream, A + B)
+
+    assert (stream.pieces, stream.text.decode()) == (2, "Héllo 🌍")
+
+
+def event(kind: str, number: int, **more) -> bytes:
+    value = {"type": kind, "sequence_number": number, **more}
+    return b"event: " + kind.encode() + b"\n" + data(value)
+
+
+CREATED = event("response.created", 0, response={"id": "resp_1", "status": "in_progress"})
+DELTA = event("response.output_text.delta", 1, delta="Hé")
+COMPLETED = event(
+    "response.completed",
+    2,
+    response={
+        "id": "resp_1",
+        "service_tier": "flex",
+        "usage": {"input_tokens": 5, "output_tokens": 6},
+    },
+)
+
+
+def test_responses_end_with_their_terminal_event():
+    """A Responses stream is relayed as it is; its usage and tier stand in its last event."""
+    stream = ResponsesStream()
+
+    assert relay(stream, CREATED + DELTA + COMPLETED) == CREATED + DELTA + COMPLETED
+    assert stream.reported == (Usage(5, 6, tier="flex"), ())
+    assert (stream.error, stream.text) == (None, "Hé".encode())
+
+
+def test_responses_without_a_terminal_event_are_truncated():
+    """A clean close says nothing about completeness, and [DONE] does not belong there."""
+    stream = ResponsesStream()
+
+    assert relay(stream, CREATED + DELTA + DONE) == CREATED + DELTA
+    assert isinstance(stream.error, StreamTruncated)
+
+
+@pytest.mark.parametrize("flat", [True, False])
+def test_responses_errors_are_classified(flat):
+    """Both forms of the error event are read."""
+    fields = {"code": "server_error", "message": "m"}
+    stream = ResponsesStream()
+    relay(stream, CREATED + event("error", 1, **(fields if flat else {"error": fields})))
+
+    assert (stream.error.code, str(stream.error)) == ("server_error", "m")
+
+
+def test_a_broken_response_is_told_in_both_forms():
+    """Python raises on the nested error, Node on the flat one; numbers go on without a gap."""
+    stream = ResponsesStream()
+    stream.feed(CREATED + DELTA)
+
+    told = stream.encode_error(StreamTruncated("cut"))
+    failed, error = (json.loads(line[6:]) for line in told.split(b"\n") if line[:5] == b"data:")
+
+    assert (failed["type"], failed["sequence_number"], failed["response"]["id"]) == (
+        "response.failed",
+        2,
+        "resp_1",
+    )
+    assert (error["type"], error["sequence_number"]) == ("error", 3)
+    assert error["code"] == error["error"]["code"] == "upstream_stream_truncated"
+
+
+def test_an_unknown_stream_is_relayed_and_its_usage_read():
+    """Other endpoints' events pass untouched, to their clean end."""
+    stream = open_stream("opaque", Request("POST", "/v1/images/generations"))
+    wire = (
+        event("image.done", 1, usage={"input_tokens": 1, "output_tokens": 2})
+        + b'data: x "usage"\n\n'
+    )
+
+    assert relay(stream, wire) == event(
+        "image.done", 1, usage={"input_tokens": 1, "output_tokens": 2}
+    )
+    assert stream.reported == (Usage(1, 2), ())
+
+
+def test_a_chat_error_is_the_event_that_clients_raise():
+    """After the first byte an error can only be an event; official clients raise this form."""
+    told = ChatStream(shows_usage=False).encode_error(StreamTruncated("cut"))
+
+    assert json.loads(told.removeprefix(b"data: ")) == {
+        "error": {
+            "message": "cut",
+            "type": "upstream_error",
+            "param": None,
+            "code": "upstream_stream_truncated",
+        }
+    }
