@@ -37,7 +37,7 @@ check: .venv/.dev ## Format, lint, types (mypy and basedpyright, both strict) an
 	$(call say,basedpyright)
 	@$(BIN)/basedpyright
 	$(call say,import contracts)
-	@$(BIN)/lint-imports
+	@$(BIN)/lint-imports --no-logo
 
 bench: .venv/.demo ## Measure against nginx (ARGS="--quick", "--rounds 5", "--readme"); needs a C compiler
 	$(call say,benchmark tools)
@@ -65,9 +65,9 @@ clean: ## Remove everything that these targets made
 # --- environments: each stamp says that its lock is installed, every file checked against its hash ---
 
 .venv/.created:
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
-		echo "headworks needs Python 3.11 or newer; '$(PYTHON)' is $$($(PYTHON) --version 2>&1 || echo missing)." >&2; \
-		echo "Name another one: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+		echo "headworks needs Python 3.11 or newer; '$(PYTHON)' is $$($(PYTHON) --version 2>/dev/null || echo missing)." >&2; \
+		echo "Name another one: make $(MAKECMDGOALS) PYTHON=python3.12" >&2; exit 1; }
 	$(call say,virtual environment in .venv)
 	@$(PYTHON) -m venv .venv || { \
 		echo "Could not create .venv; on Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }

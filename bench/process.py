@@ -22,15 +22,15 @@ def pinned(command: Sequence[str], cpu: str) -> list[str]:
 
 
 @contextlib.contextmanager
-def running(command: Sequence[str], cpu: str, log: Path) -> Iterator[int]:
-    """Run a command while the block lasts; yields its process id, ends its whole session."""
+def running(command: Sequence[str], cpu: str, log: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a command while the block lasts; ends its whole session."""
     with log.open("wb") as output:
         process = subprocess.Popen(
             pinned(command, cpu), stdout=output, stderr=output, start_new_session=True
         )
     favour(process.pid)
     try:
-        yield process.pid
+        yield process
     finally:
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGTERM)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from process import rss_mb
-from subjects import body, headworks, post
+from subjects import hang_up, headworks
 
 _IMPORT = "import time; t = time.perf_counter(); import headworks; print(time.perf_counter() - t)"
 
@@ -21,7 +21,8 @@ class Startup:
         ready: From the start of the process to `/readyz` answering 200.
         importing: `import headworks`, without the interpreter's own start.
         idle: Resident memory when ready, before the first token count.
-        vocabulary: Resident memory with the vocabulary of one model family loaded.
+        vocabulary: Resident memory with the vocabulary of one model family loaded, as it is when a
+            broken answer was counted for the first time.
     """
 
     ready: float
@@ -39,7 +40,7 @@ def measure_startup(folder: Path, mock_port: int, rounds: int) -> Startup:
         with headworks(folder, mock_port) as subject:
             ready.append(subject.ready)
             idle.append(rss_mb(subject.pid))
-            post(subject.port, body())
+            hang_up(subject.port)
             vocabulary.append(_settled_rss(subject.pid))
     return Startup(
         ready=statistics.median(ready),

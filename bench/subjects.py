@@ -79,6 +79,15 @@ def post(port: int, content: bytes, key: str = KEY) -> tuple[int, bytes]:
         return answer.status, answer.read()
 
 
+def hang_up(port: int) -> None:
+    """Begin a stream and leave it, so that what it used must be counted."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    headers = {"authorization": f"Bearer {KEY}", "content-type": "application/json"}
+    with contextlib.closing(connection):
+        connection.request("POST", "/v1/chat/completions", body("s100-p20"), headers)
+        connection.getresponse().read(300)
+
+
 def is_ready(admin: int) -> bool:
     """Say whether `/readyz` answers 200."""
     connection = http.client.HTTPConnection("127.0.0.1", admin, timeout=2)
@@ -120,9 +129,9 @@ def nginx(folder: Path, mock_port: int) -> Iterator[Subject]:
     text = template.substitute(folder=folder, key=KEY, mock_port=mock_port, port=port)
     (folder / "nginx.conf").write_text(text, encoding="utf-8")
     command = [binary, "-c", str(folder / "nginx.conf"), "-e", "stderr"]
-    with running(command, GATEWAY_CPU, folder / "nginx.log") as pid:
+    with running(command, GATEWAY_CPU, folder / "nginx.log") as process:
         wait_for_port(port)
-        yield Subject("nginx", said.strip().rpartition("/")[2], port, pid)
+        yield Subject("nginx", said.strip().rpartition("/")[2], port, process.pid)
 
 
 @contextlib.contextmanager
@@ -139,13 +148,13 @@ def headworks(folder: Path, mock_port: int) -> Iterator[Subject]:
     command = [binary, "serve", "--config", str(folder / "headworks.yaml")]
     log = folder / "headworks.log"
     started = time.perf_counter()
-    with running(command, GATEWAY_CPU, log) as pid:
+    with running(command, GATEWAY_CPU, log) as process:
         while not is_ready(admin):
-            if time.perf_counter() > started + 20:
-                raise SystemExit(f"headworks is not ready after 20 s:\n{log.read_text()[-2000:]}")
+            if process.poll() is not None or time.perf_counter() > started + 20:
+                raise SystemExit(f"headworks did not become ready:\n{log.read_text()[-2000:]}")
             time.sleep(0.002)
         ready = time.perf_counter() - started
-        yield Subject("headworks", said.split()[-1], port, pid, ready)
+        yield Subject("headworks", said.split()[-1], port, process.pid, ready)
 
 
 def has_nginx() -> bool:

@@ -105,7 +105,8 @@ def model(
     before: Mapping[str, Any] | None,
     today: date,
 ) -> dict[str, Any]:
-    """Return one model's entry."""
+    """Return one model's entry; what its source no longer lists stays as it was."""
+    kept = dict(before or {}) if row is None else {}
     row = row or {}
     past = before.get("prices", []) if before else []
     ends = {"litellm": row.get("deprecation_date"), "openai": announced or None}
@@ -122,7 +123,7 @@ def model(
         "shutdown": min(dates.values(), default=None),
         "announced": dates,
     }
-    return {key: value for key, value in entry.items() if value not in (None, [], {}, False)}
+    return kept | {k: v for k, v in entry.items() if v not in (None, [], {}, False)}
 
 
 def prices(row: Mapping[str, Any]) -> list[dict[str, str | int]]:
@@ -174,8 +175,8 @@ def dated(
     past: list[dict[str, Any]], now: list[dict[str, str | int]], today: date, *, is_new: bool
 ) -> list[dict[str, Any]]:
     """Return the price history: `now` is appended with a date when it differs from the last."""
-    if not now or is_new:
-        return now
+    if is_new or not now:
+        return now or past
     last = max((row.get("from", "") for row in past), default="")
     current = [
         {key: value for key, value in row.items() if key != "from"}

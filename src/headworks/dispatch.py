@@ -41,7 +41,7 @@ class Dispatcher:
             plan.routes[0].timeouts.total, call.request.timeout or plan.routes[0].timeouts.total
         )
         failures: list[UpstreamError] = []
-        tried = 0
+        tried = before = 0
         try:
             while True:
                 remaining = total - (self.clock.now() - begun)
@@ -52,6 +52,7 @@ class Dispatcher:
                     call.trail.append(f"{plan.routes[tried]} {error.code or error.status}")
                     at = Situation(
                         call.attempts,
+                        call.attempts - before,
                         tried + 1 < len(plan.routes),
                         plan.patience,
                         total - (self.clock.now() - begun),
@@ -61,7 +62,8 @@ class Dispatcher:
                         raise _verdict(failures, tried) from None
                 if step.wait:
                     await self.clock.sleep(step.wait)
-                tried += step.other_route
+                if step.other_route:
+                    tried, before = tried + 1, call.attempts
         finally:
             call.waited += self.clock.now() - begun
 

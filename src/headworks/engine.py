@@ -1,11 +1,13 @@
 """The story of a call, from the caller to an upstream and back."""
 
+import logging
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 
+from headworks.core.wire import error_response, retry_headers
 from headworks.dispatch import Dispatcher
-from headworks.errors import CallError, ModelNotAllowed, PathNotAllowed
+from headworks.errors import CallError, InternalError, ModelNotAllowed, PathNotAllowed
 from headworks.ports import (
     Cache,
     Clock,
@@ -21,6 +23,8 @@ from headworks.ports import (
 )
 from headworks.relay import Relay
 from headworks.types import Call, Caller, Request, Response, Secret
+
+_log = logging.getLogger("headworks")
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +86,19 @@ class Engine:
         finally:
             call.ended = self.clock.now()
             self.journal.record(call)
+
+    def refusal(self, error: Exception) -> Response:
+        """Return the answer that tells a caller of an error, of the call's own or from before it.
+
+        The log is told of what nobody foresaw; the caller of that only the id to ask for.
+        """
+        told = error if isinstance(error, CallError) else InternalError()
+        if not told.headers:
+            id_ = self.random.call_id()
+            told.headers = ((b"x-request-id", id_.encode()), *retry_headers(told))
+            if told is not error:
+                _log.error("call %s failed unforeseen", id_, exc_info=error)
+        return error_response(told)
 
 
 def authorise(caller: Caller, request: Request) -> None:

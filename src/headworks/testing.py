@@ -67,6 +67,7 @@ class FakeClock:
         self._now = start
         self._offset = epoch - start
         self._jumps = jumps
+        self._is_jumping = False
         self._sleepers: list[tuple[float, int, asyncio.Future[None]]] = []
         self.slept: list[float] = []
 
@@ -84,8 +85,9 @@ class FakeClock:
         loop = asyncio.get_running_loop()
         future = loop.create_future()
         heapq.heappush(self._sleepers, (self._now + seconds, len(self.slept), future))
-        if self._jumps:
-            loop.call_soon(self._jump)
+        if self._jumps and not self._is_jumping:
+            self._is_jumping = True
+            loop.call_soon(self._jump_on, loop)
         await future
 
     def advance(self, seconds: float) -> None:
@@ -94,6 +96,13 @@ class FakeClock:
         while self._sleepers and self._sleepers[0][0] <= until:
             self._jump()
         self._now = until
+
+    def _jump_on(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Wake one sleeper, let it run, and wake the next."""
+        self._jump()
+        self._is_jumping = bool(self._sleepers)
+        if self._is_jumping:
+            loop.call_soon(self._jump_on, loop)
 
     def _jump(self) -> None:
         while self._sleepers:

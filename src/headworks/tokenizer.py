@@ -54,9 +54,11 @@ class Tokenizer:
         kind = _KINDS.get(request.path)
         if kind is None or not self.is_loaded(encoding):
             self.load_soon([encoding] if kind else [])
-            return Usage(guess(len(request.content)), guess(text), tier=tier)
+            output = 0 if kind == "embeddings" else guess(text)
+            return Usage(guess(len(request.content)), output, tier=tier)
         count = partial(self.count, encoding=encoding)
-        return Usage(count_request(request.fields, count, kind), count(text), tier=tier)
+        output = 0 if kind == "embeddings" else count(text)
+        return Usage(count_request(request.fields, count, kind), output, tier=tier)
 
     def load_soon(self, encodings: Iterable[Encoding]) -> None:
         """Begin to load vocabularies in the background; those on their way are left alone."""

@@ -20,6 +20,7 @@ class Case:
     retry: Retry
     step: Step | None
     attempts: int = 1
+    here: int = 1
     has_other: bool = True
     patience: float = 5.0
     remaining: float = 100.0
@@ -29,6 +30,8 @@ class Case:
 CASES = [
     Case("a transient failure is tried again", SAME, AGAIN(0.25)),
     Case("the wait doubles", SAME, AGAIN(0.5), attempts=2),
+    Case("a second failure here goes elsewhere", SAME, NEXT, attempts=2, here=2),
+    Case("or stays where nothing else is", SAME, AGAIN(0.5), attempts=2, here=2, has_other=False),
     Case("Retry-After is a floor", SAME, AGAIN(3.0), retry_after=3.0),
     Case("a short Retry-After does not shorten the wait", SAME, AGAIN(0.25), retry_after=0.1),
     Case("a wait beyond the patience goes elsewhere at once", SAME, NEXT, retry_after=6.0),
@@ -47,7 +50,7 @@ CASES = [
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
 def test_the_next_step(case):
     """Each situation has one answer."""
-    at = Situation(case.attempts, case.has_other, case.patience, case.remaining)
+    at = Situation(case.attempts, case.here, case.has_other, case.patience, case.remaining)
 
     assert Backoff().next(case.retry, case.retry_after, 0.5, at) == case.step
 

@@ -1,6 +1,7 @@
 """A whole engine over fakes, and the assembly that `build` would make of it."""
 
 import asyncio
+import threading
 from dataclasses import dataclass, field
 
 from headworks.absent import NoCache, NoContext, NoFilter, NoPrompts
@@ -68,7 +69,7 @@ class World:
     limits: Places = field(default_factory=Places)
     clock: FakeClock = field(default_factory=FakeClock)
     fault: Exception | None = None
-    begun: asyncio.Event | None = None
+    hangs: threading.Event | None = None
     starts: int = 0
     closes: int = 0
 
@@ -109,6 +110,9 @@ class World:
         await asyncio.sleep(0)
         if self.fault is not None:
             raise self.fault
+        if self.hangs is not None:
+            self.hangs.set()
+            await asyncio.get_running_loop().create_future()
 
     async def aclose(self) -> None:
         self.closes += 1

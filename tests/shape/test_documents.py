@@ -1,15 +1,17 @@
 """Promises to whoever reads the documents: they say what the software does."""
 
+import functools
+import importlib
 import json
+import pkgutil
 import re
 import shlex
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import typer.main
 
-from headworks import errors
+import headworks
 from headworks.core.wire import retry_headers
 from headworks.errors import CallError, NoRouteLeft
 from headworks.types import Call, Request
@@ -21,14 +23,20 @@ ARCHITECTURE_LINES = 150
 ADR_WORDS = 450
 
 
-def leaves() -> Iterator[type[CallError]]:
-    """Yield every error that has a code of its own."""
+@functools.cache
+def leaves() -> tuple[type[CallError], ...]:
+    """Return every error of the product that has a code of its own, wherever it is defined."""
+    for module in pkgutil.walk_packages(headworks.__path__, "headworks."):
+        if not module.name.endswith("__main__"):
+            importlib.import_module(module.name)
     waiting: list[type[CallError]] = [CallError]
+    found: list[type[CallError]] = []
     while waiting:
         error = waiting.pop()
         waiting += error.__subclasses__()
-        if error.__module__ == errors.__name__ and error.code:
-            yield error
+        if error.code and error.__module__.startswith("headworks."):
+            found.append(error)
+    return tuple(found)
 
 
 def documented() -> dict[str, tuple[int, str, str]]:

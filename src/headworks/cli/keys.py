@@ -1,6 +1,7 @@
 """`headworks keys`: make, list, rotate and revoke the keys that apps send."""
 
 import json
+import os
 import re
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -25,8 +26,9 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
+_MOST = 1_000_000
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 7 * 86_400}
-_SPAN = re.compile(r"(\d{1,9})([smhdw])", re.ASCII)
+_SPAN = re.compile(r"(\d{1,5})([smhdw])", re.ASCII)
 
 Config = Annotated[
     Path | None,
@@ -40,15 +42,23 @@ AsJson = Annotated[bool, typer.Option("--json", help="Write JSON for programs.")
 Which = Annotated[str, typer.Argument(help="Name or id of the key.", metavar="KEY")]
 
 
-@app.command()
+@app.command(
+    epilog="""\b
+    headworks keys create --name web --project shop --model assistant --rpm 60 --parallel 8
+    headworks keys create --name ci --expires 90d --json | jq -r .secret
+    """
+)
 def create(  # noqa: PLR0913 - one option each
+    *,
     name: Annotated[str, typer.Option(help="What reports call it, unique.")],
     project: Annotated[str, typer.Option(help="What its costs are booked on.")] = "",
     model: Annotated[
         list[str] | None, typer.Option(help="A model it may use; repeatable. Default: all.")
     ] = None,
-    rpm: Annotated[int | None, typer.Option(min=1, help="Requests a minute.")] = None,
-    parallel: Annotated[int | None, typer.Option(min=1, help="Requests at once.")] = None,
+    rpm: Annotated[int | None, typer.Option(min=1, max=_MOST, help="Requests a minute.")] = None,
+    parallel: Annotated[
+        int | None, typer.Option(min=1, max=_MOST, help="Requests at once.")
+    ] = None,
     expires: Annotated[
         str | None, typer.Option(help="Its end: 2027-01-01, or after 90d.", metavar="WHEN")
     ] = None,
@@ -56,12 +66,7 @@ def create(  # noqa: PLR0913 - one option each
     store: Store = None,
     as_json: AsJson = False,
 ) -> None:
-    """Make a key and show its secret, once.
-
-    \b
-    headworks keys create --name web --project shop --model assistant --rpm 60 --parallel 8
-    headworks keys create --name ci --expires 90d --json | jq -r .secret
-    """
+    """Make a key and show its secret, once."""
     from headworks.stores.keystore import Grant
     from headworks.types import RateLimits
 
@@ -73,14 +78,15 @@ def create(  # noqa: PLR0913 - one option each
     _show_secret(record, secret, f"Key '{name}' was made (id {record.id}).", as_json=as_json)
 
 
-@app.command("list")
-def list_(config: Config = None, store: Store = None, as_json: AsJson = False) -> None:
-    """List all keys in the store; secrets are not kept, so none are shown.
-
-    \b
+@app.command(
+    "list",
+    epilog="""\b
     headworks keys list
     headworks keys list --json | jq '.[] | select(.status == "active").name'
-    """
+    """,
+)
+def list_(*, config: Config = None, store: Store = None, as_json: AsJson = False) -> None:
+    """List all keys; secrets are not kept, so none are shown."""
     with _refusals():
         records = _place(config, store).keys.list()
     now = _now()
@@ -93,9 +99,15 @@ def list_(config: Config = None, store: Store = None, as_json: AsJson = False) -
             typer.echo(line)
 
 
-@app.command()
+@app.command(
+    epilog="""\b
+    headworks keys rotate web
+    headworks keys rotate web --overlap 0s     (the old one leaked)
+    """
+)
 def rotate(
     key: Which,
+    *,
     overlap: Annotated[
         str, typer.Option(help="How long older secrets still work: 24h, 30m, 0s.", metavar="SPAN")
     ] = "24h",
@@ -103,31 +115,32 @@ def rotate(
     store: Store = None,
     as_json: AsJson = False,
 ) -> None:
-    """Give a key a new secret, shown once; the old one works until the overlap is over.
+    """Give a key a new secret, shown once.
 
-    \b
-    headworks keys rotate web
-    headworks keys rotate web --overlap 0s      # the old one leaked
+    The old one works until the overlap is over, or until the key itself expires.
     """
     with _refusals():
         span = _span(overlap)
         if span is None:
             _refuse(f"'{overlap}' is not a span of time; write it as 24h, 30m or 0s")
         record, secret = _place(config, store).rotate(key, span)
-    end = f"until {_spell(_now() + span)} at most" if span else "no longer, within a second"
+    end = f"until {_spell(_now() + span)} at most" if span else "no longer"
     text = f"Key '{record.grant.name}' has a new secret (id {record.id}). Older ones work {end}."
     _show_secret(record, secret, text, as_json=as_json)
 
 
-@app.command()
-def revoke(
-    key: Which, config: Config = None, store: Store = None, as_json: AsJson = False
-) -> None:
-    """End a key, effective within a second. A name ends all its secrets, an id only that one.
-
-    \b
+@app.command(
+    epilog="""\b
     headworks keys revoke web
     headworks keys revoke 4fTq0ZsW1b
+    """
+)
+def revoke(
+    key: Which, *, config: Config = None, store: Store = None, as_json: AsJson = False
+) -> None:
+    """End a key, effective within a second.
+
+    A name ends all secrets of that name, an id only that one.
     """
     with _refusals():
         records = _place(config, store).keys.revoke(key)
@@ -165,3 +178,126 @@ class _Place:
         from headworks.stores.pepper import load_pepper
 
         return load_pepper(self.path, self.configured_pepper)
+
+
+def _place(config: Path | None, store: str | None) -> _Place:
+    """Return the named store, else that of the configuration, else the default one."""
+    from headworks.stores.keystore import KeyStore
+
+    if store is not None:
+        path = Path(store.removeprefix("sqlite:"))
+        return _Place(path, KeyStore(path, _now))
+
+    from headworks.config.loading import find, load
+    from headworks.config.settings import Config
+
+    file = config or find(os.environ)
+    try:
+        found = load(file, os.environ) if file else Config()
+    except ConfigurationError as error:
+        hint = "or name the store itself, and no configuration is read: --store FILE"
+        raise ConfigurationError([*error.problems, hint]) from None
+    names = frozenset(key.name for key in found.keys)
+    return _Place(found.store, KeyStore(found.store, _now), found.key_pepper, names)
+
+
+@contextmanager
+def _refusals() -> Generator[None]:
+    """Turn what the operator must change into lines on stderr and exit code 1."""
+    from headworks.stores.keystore import KeyRefused
+
+    try:
+        yield
+    except (KeyRefused, ConfigurationError) as error:
+        _refuse(str(error))
+
+
+def _refuse(message: str) -> NoReturn:
+    typer.echo(f"headworks keys: {message}", err=True)
+    raise typer.Exit(1)
+
+
+def _show_secret(record: "KeyRecord", secret: "Secret", text: str, *, as_json: bool) -> None:
+    if as_json:
+        shown = _plain(record, _now()) | {"secret": secret.reveal()}
+        typer.echo(json.dumps(shown, indent=2))
+        return
+    typer.echo(f"{text}\n\n    {secret.reveal()}\n")
+    typer.echo("This secret is shown only now: it is not stored. Apps send it as their API key.")
+
+
+def _plain(record: "KeyRecord", now: float) -> dict[str, Any]:
+    """Return a record for programs: times in ISO 8601, models null for all."""
+    grant = record.grant
+    return {
+        "id": record.id,
+        "name": grant.name,
+        "project": grant.project,
+        "models": None if grant.models is None else sorted(grant.models),
+        "limits": {"rpm": grant.limits.rpm, "parallel": grant.limits.parallel},
+        "status": record.status(now),
+        "created": _iso(record.created),
+        "expires": _iso(grant.expires),
+        "revoked": _iso(record.revoked_at),
+        "replaced_by": record.replaced_by,
+        "origin": record.origin,
+    }
+
+
+def _row(record: "KeyRecord", now: float) -> tuple[str, ...]:
+    grant, limits = record.grant, record.grant.limits
+    most = (("rpm", limits.rpm), ("parallel", limits.parallel))
+    return (
+        record.id,
+        grant.name,
+        grant.project or "-",
+        "all" if grant.models is None else ",".join(sorted(grant.models)) or "none",
+        " ".join(f"{name}={number}" for name, number in most if number is not None) or "-",
+        "never" if grant.expires is None else _spell(grant.expires),
+        record.status(now),
+    )
+
+
+def _table(rows: list[tuple[str, ...]]) -> list[str]:
+    rows = [("ID", "NAME", "PROJECT", "MODELS", "LIMITS", "EXPIRES", "STATE"), *rows]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    ]
+
+
+def _moment(text: str | None) -> float | None:
+    """Read a date, or a span from now on, as seconds since 1970."""
+    from headworks.config.units import moment
+
+    if text is None:
+        return None
+    if (span := _span(text)) is not None:
+        return _now() + span
+    try:
+        return moment(text)
+    except ValueError:
+        _refuse(f"'{text}' is not a date; write it as 2027-01-31, or as a span: 90d")
+
+
+def _span(text: str) -> float | None:
+    """Read "24h" as seconds, None for what is no span of time."""
+    found = _SPAN.fullmatch(text)
+    return float(found[1]) * _UNITS[found[2]] if found else None
+
+
+def _now() -> float:
+    from headworks.system import SystemClock
+
+    return SystemClock.time()
+
+
+def _spell(when: float) -> str:
+    from headworks.stores.keystore import spell_day
+
+    return spell_day(when)
+
+
+def _iso(when: float | None) -> str | None:
+    return None if when is None else datetime.fromtimestamp(when, UTC).isoformat(timespec="seconds")

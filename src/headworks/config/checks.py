@@ -1,17 +1,21 @@
 """What must fit together: checks over several values, told all at once like the rest."""
 
-from collections import Counter
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, TypeVar
 
-from headworks.config import units
+from headworks.config import schema, units
 from headworks.config.problems import did_you_mean, values_at
-from headworks.config.tree import Path, Reading
+from headworks.config.tree import Path, Reading, as_mapping
 
 SHORTEST_SECRET = 16
 SIMULATOR = "sk-simulator"
 """What the simulator's keys begin with: they open nothing, so that they may stand in a file."""
 
+_BY_REFERENCE = (
+    'a key must not stand in the file; refer to it: "${env:OPENAI_API_KEY}" or '
+    '"${file:/run/secrets/openai}"'
+)
+T = TypeVar("T")
 Finding = tuple[Path, str]
 _NAMED: tuple[tuple[Path, str], ...] = (
     (("keys", "*", "name"), "key"),
@@ -44,28 +48,23 @@ def warnings(reading: Reading) -> Iterator[Finding]:
 
 
 def _addresses(reading: Reading) -> Iterator[Finding]:
-    texts = [_at(reading, ("server", name)) for name in ("listen", "admin")]
-    listen, admin = (
-        _read(units.address, text or default)
-        for text, default in zip(texts, ("127.0.0.1:4000", "127.0.0.1:4001"), strict=True)
-    )
+    server = schema.Server()
+    listen = _read(units.address, _at(reading, ("server", "listen"), server.listen))
+    admin = _read(units.address, _at(reading, ("server", "admin"), server.admin))
     if not listen or not admin or not listen.port or listen.port != admin.port:
         return
     if listen.host == admin.host or any(units.is_wildcard(a.host) for a in (listen, admin)):
-        name = "admin" if texts[1] else "listen"
-        yield ("server", name), "server.listen and server.admin need different ports"
+        given = [name for name in ("admin", "listen") if _at(reading, ("server", name))]
+        yield ("server", given[0]), "server.listen and server.admin need different ports"
 
 
 def _waits(reading: Reading) -> Iterator[Finding]:
-    first, longest = (
-        _read(units.duration, value if value is not None else default)
-        for value, default in (
-            (_at(reading, ("retry", "first")), "0.5s"),
-            (_at(reading, ("retry", "longest")), "8s"),
-        )
-    )
+    retry = schema.Retry()
+    first = _read(units.duration, _at(reading, ("retry", "first"), retry.first))
+    longest = _read(units.duration, _at(reading, ("retry", "longest"), retry.longest))
     if first and longest and first > longest:
-        yield ("retry", "first"), "the first wait is longer than the longest one"
+        given = [name for name in ("first", "longest") if _at(reading, ("retry", name))]
+        yield ("retry", given[0]), "the first wait is longer than the longest one"
 
 
 def _routes(reading: Reading) -> Iterator[Finding]:
@@ -93,7 +92,7 @@ def _secrets(reading: Reading) -> Iterator[Finding]:
 
 def _upstreams(reading: Reading) -> Iterator[Finding]:
     for path, url in _texts(reading, ("upstreams", "*", "base_url")):
-        is_allowed = _at(reading, (*path[:-1], "allow_http")) in {True, "true", "1"}
+        is_allowed = str(_at(reading, (*path[:-1], "allow_http"))).lower() in {"true", "1"}
         if url.startswith("http://") and not units.is_loopback(url) and not is_allowed:
             yield (
                 path,
@@ -108,35 +107,26 @@ def _credentials(reading: Reading) -> Iterator[Finding]:
             isinstance(url, str) and units.is_loopback(url)
         )
         if not is_harmless and _is_written_out(reading, path):
-            yield (
-                path,
-                'a key must not stand in the file; refer to it: "${env:OPENAI_API_KEY}" or '
-                '"${file:/run/secrets/openai}"',
-            )
+            yield path, _BY_REFERENCE
 
 
 def _is_written_out(reading: Reading, path: Path) -> bool:
-    is_variable = any(
-        place.is_variable
-        for place in (reading.places.get(path[:end]) for end in (len(path),))
-        if place
-    )
-    return reading.origin(path) != "reference" and not is_variable
+    return reading.origin(path) != "reference" and not reading.places[path].is_variable
 
 
 def _repeated(reading: Reading, pattern: Path, message: str) -> Iterator[Finding]:
-    """Yield each later value that equals an earlier one of the same list."""
-    depth = max(at for at, part in enumerate(pattern[:-1] if pattern[-1] != "*" else pattern) if part == "*")
-    seen: Counter[tuple[Path, str]] = Counter()
+    """Yield each value that equals an earlier one of the same list, the pattern's last "*"."""
+    depth = len(pattern) - 1 - pattern[::-1].index("*")
+    seen: set[tuple[Path, str]] = set()
     for path, value in _texts(reading, pattern):
-        seen[path[:depth], value] += 1
-        if seen[path[:depth], value] > 1:
+        if (path[:depth], value) in seen:
             yield path, message
+        seen.add((path[:depth], value))
 
 
 def _shown(reading: Reading, path: Path, text: str) -> str:
     """Name a value in a message, unless it came by a reference and so may be a secret."""
-    return repr(text) if reading.origin(path) == "literal" else "of that name"
+    return repr(text[:100]) if reading.origin(path) == "literal" else "of that name"
 
 
 def _texts(reading: Reading, pattern: Path) -> Iterator[tuple[Path, str]]:
@@ -148,15 +138,14 @@ def _texts(reading: Reading, pattern: Path) -> Iterator[tuple[Path, str]]:
 
 
 def _entries(values: Any, name: str) -> dict[str, Any]:
-    entries = values.get(name) if isinstance(values, dict) else None
-    return entries if isinstance(entries, dict) else {}
+    return as_mapping((as_mapping(values) or {}).get(name)) or {}
 
 
-def _at(reading: Reading, path: Path) -> Any:
-    return next((value for _, value in values_at(reading.values, path)), None)
+def _at(reading: Reading, path: Path, default: object = None) -> Any:
+    return next((value for _, value in values_at(reading.values, path)), default)
 
 
-def _read[T](reader: Callable[[Any], T], value: Any) -> T | None:
+def _read(reader: Callable[[Any], T], value: Any) -> T | None:
     try:
         return reader(value)
     except (ValueError, TypeError, AttributeError):

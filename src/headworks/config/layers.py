@@ -1,9 +1,9 @@
 """Laying one layer of configuration over another: base file, environment file, variables."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
-from headworks.config.tree import Node, Place, problem, scalar
+from headworks.config.tree import Node, Place, Problem, scalar
 
 PREFIX = "HEADWORKS__"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
@@ -39,7 +39,7 @@ def is_environment(name: str) -> bool:
     return _NAME.fullmatch(name) is not None
 
 
-def lay_variables(root: Node, environ: Mapping[str, str], problems: list[str]) -> Node:
+def lay_variables(root: Node, environ: Mapping[str, str], problems: list[Problem]) -> Node:
     """Return the tree with each `HEADWORKS__SERVER__LISTEN=…` laid over it.
 
     Two underscores separate the names of the path, which are read in lower case; a number finds an
@@ -49,7 +49,7 @@ def lay_variables(root: Node, environ: Mapping[str, str], problems: list[str]) -
         place = Place(variable)
         segments = variable.removeprefix(PREFIX).lower().split("__")
         if not all(segments):
-            problems.append(problem(place, (), "names no setting: a part of its path is empty"))
+            problems.append(Problem(place, (), "names no setting: a part of its path is empty"))
             continue
         root = _assign(root, segments, Node(scalar(environ[variable]), place))
     return root
@@ -60,8 +60,8 @@ def _assign(node: Node | None, segments: list[str], leaf: Node) -> Node:
         return leaf
     head, rest = segments[0], segments[1:]
     place = node.place if node else leaf.place
-    if node and isinstance(node.value, list) and head in _positions(node.value):
-        items = list(node.value)
+    if node and node.items and head in {str(at) for at in range(len(node.items))}:
+        items = list(node.items)
         items[int(head)] = _assign(items[int(head)], rest, leaf)
         return Node(items, place)
     entries = dict(node.mapping or {}) if node else {}
@@ -69,7 +69,3 @@ def _assign(node: Node | None, segments: list[str], leaf: Node) -> Node:
         place = leaf.place  # a path through something that has no names: reported as the wrong type
     entries[head] = _assign(entries.get(head), rest, leaf)
     return Node(entries, place)
-
-
-def _positions(items: list[Node]) -> Iterator[str]:
-    return (str(at) for at in range(len(items)))

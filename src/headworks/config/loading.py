@@ -4,22 +4,21 @@ The layers, each over the one before: `headworks.yaml`, `headworks.<environment>
 variables named `HEADWORKS__…`. Then references are followed, and only then is anything checked.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import yaml
 
 from headworks.config import checks, layers, tree
-from headworks.config.problems import as_secret, check
+from headworks.config.problems import as_secret, check, values_at
 from headworks.config.schema import Document
 from headworks.config.secrets import References, reason
 from headworks.config.settings import Config, known_secrets, settled
-from headworks.config.tree import Node, Place
+from headworks.config.tree import Node, Place, Problem, told
 from headworks.errors import ConfigurationError
-from headworks.types import Secret
 
 FILE = "headworks.yaml"
 """The file that is read when none is named."""
@@ -59,7 +58,7 @@ class Loaded:
             for text in (secret.reveal() for secret in known_secrets(self.config))
             if len(text) >= _SHORTEST_MASKED
         ]
-        values = msgspec.to_builtins(self.document, enc_hook=lambda _: _MASK)
+        values = msgspec.to_builtins(self.document, enc_hook=_mask)
         return yaml.safe_dump(_masked(values, secrets), sort_keys=False, allow_unicode=True)
 
 
@@ -97,35 +96,133 @@ def read(
     read_file: Callable[[Path], bytes] = read_limited,
 ) -> Loaded:
     """Return what `load` does, and the form in which people write it."""
-    problems: list[str] = []
-    directory = path.parent if path else Path()
-    references = References(environ, read_file, directory)
-    root = _layers(path, references, problems) if path else _without_file(environ)
-    root = layers.without_nulls(layers.lay_variables(root, environ, problems))
-    reading = tree.flatten(references.resolve(root, problems))
+    problems: list[Problem] = []
+    references = References(environ, read_file, path.parent if path else Path())
+    root = _root(path, references, problems)
+    reading = tree.flatten(references.resolve(layers.without_nulls(root), problems))
     values, found = check(reading)
     problems += found
     problems += [reading.problem(*finding) for finding in checks.findings(reading)]
     problems += _unreadable(reading, references)
     if problems:
-        raise ConfigurationError(list(dict.fromkeys(problems)))
+        raise ConfigurationError(told(problems))
     document = msgspec.convert(values, Document, dec_hook=as_secret)
     config = replace(
-        settled(document, directory),
-        warnings=tuple(reading.problem(*finding) for finding in checks.warnings(reading)),
+        settled(document, references.directory),
+        warnings=tuple(told(reading.problem(*finding) for finding in checks.warnings(reading))),
         files=tuple(references.files),
     )
     return Loaded(document, config)
 
 
-def _layers(path: Path, references: References, problems: list[str]) -> Node:
-    """Return the base file's tree with its environment's file laid over it."""
-    base = _file(path, references, problems) or Node({}, Place(str(path), 1))
-    environment, place = _environment(base, references)
-    if not layers.is_environment(environment):
-        problems.append(tree.problem(place, ("environment",), "not an environment's name"))
-        return base
-    beside = path.with_name(f"{path.stem}.{environment}{path.suffix}")
-    over = _file(beside, references, problems, is_optional=True)
-    root = layers.merge(base, over) if over and over.mapping is not None else base
-    ...
+def _root(path: Path | None, references: References, problems: list[Problem]) -> Node:
+    """Return all layers as one tree, references not yet followed."""
+    root = _file(path, references, problems) if path else _without_file(references.environ)
+    chosen = _environment(root, references, problems)
+    if path and chosen:
+        beside = path.with_name(f"{path.stem}.{chosen.value}{path.suffix}")
+        over = _file(beside, references, problems, is_optional=True)
+        _check_environment(over, chosen, problems)
+        root = layers.merge(root, over)
+    root = layers.lay_variables(root, references.environ, problems)
+    if chosen and root.mapping is not None:
+        return Node({**root.mapping, "environment": chosen}, root.place)
+    return root
+
+
+def _file(
+    path: Path, references: References, problems: list[Problem], *, is_optional: bool = False
+) -> Node:
+    """Return a file's tree; one that cannot be parsed ends the reading."""
+    references.files[path] = None
+    empty = Node({}, Place(str(path), 1))
+    try:
+        content = references.read_file(path)
+    except (OSError, ValueError) as error:
+        if is_optional and isinstance(error, FileNotFoundError):
+            return empty
+        hint = "; `headworks init` writes one" if isinstance(error, FileNotFoundError) else ""
+        raise ConfigurationError(
+            [f"{tree.escaped(str(path))}: cannot read this file: {reason(error)}{hint}"]
+        ) from None
+    root = tree.parse(content, str(path), problems)
+    if root is None:
+        raise ConfigurationError(told(problems))
+    if root.mapping is None and root.value is not None:
+        problems.append(Problem(root.place, (), "expected a mapping of names to values"))
+    return empty if root.mapping is None else root
+
+
+def _without_file(environ: Mapping[str, str]) -> Node:
+    if not environ.get("OPENAI_API_KEY"):
+        raise ConfigurationError(_NOTHING)
+
+    def given(variable: str) -> Node:
+        return Node(f"${{env:{variable}}}", Place(variable))
+
+    here = Place("OPENAI_API_KEY")
+    credential = {"name": Node("main", here)}
+    credential |= {
+        name: given(variable) for name, variable in _FROM_OPENAI.items() if environ.get(variable)
+    }
+    url = given("OPENAI_BASE_URL") if environ.get("OPENAI_BASE_URL") else Node(OPENAI, here)
+    upstream = {"base_url": url, "credentials": Node([Node(credential, here)], here)}
+    return Node({"upstreams": Node({"openai": Node(upstream, here)}, here)}, here)
+
+
+def _environment(root: Node, references: References, problems: list[Problem]) -> Node | None:
+    """Return the chosen environment's name, None when what is written cannot name one."""
+    for variable in ("HEADWORKS_ENV", "HEADWORKS__ENVIRONMENT"):
+        if references.environ.get(variable):
+            node = Node(references.environ[variable], Place(variable))
+            break
+    else:
+        node = (root.mapping or {}).get("environment") or Node(None, root.place)
+        node = references.resolve(node, [])
+    if node.value is None:
+        node = Node(Document().environment, node.place)
+    if not isinstance(node.value, str):
+        return None
+    if not layers.is_environment(node.value):
+        problems.append(Problem(node.place, ("environment",), "does not name an environment"))
+        return None
+    return node
+
+
+def _check_environment(over: Node, chosen: Node, problems: list[Problem]) -> None:
+    said = (over.mapping or {}).get("environment")
+    if said and said.value != chosen.value:
+        problems.append(
+            Problem(
+                said.place, ("environment",), "differs from the environment that this file is for"
+            )
+        )
+
+
+def _unreadable(reading: tree.Reading, references: References) -> Iterator[Problem]:
+    for path, name in values_at(reading.values, ("upstreams", "*", "ca_file")):
+        if not isinstance(name, str):
+            continue
+        file = references.directory / name
+        references.files[file] = None
+        try:
+            references.read_file(file)
+        except (OSError, ValueError) as error:
+            yield reading.problem(path, f"cannot read this file: {reason(error)}")
+
+
+def _mask(_secret: object) -> str:
+    return _MASK
+
+
+def _masked(value: Any, secrets: list[str]) -> Any:
+    """Return the value without nulls and with every secret in it masked."""
+    names = tree.as_mapping(value)
+    if names is not None:
+        return {k: _masked(v, secrets) for k, v in names.items() if v is not None}
+    if isinstance(value, tuple):
+        return [_masked(item, secrets) for item in cast("Any", value)]
+    if isinstance(value, str):
+        for secret in secrets:
+            value = value.replace(secret, _MASK)
+    return value

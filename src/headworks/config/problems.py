@@ -7,7 +7,7 @@ of them may be a secret in the wrong place.
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from difflib import get_close_matches
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 import msgspec
 
 from headworks.config.schema import Document, Section
-from headworks.config.tree import UNRESOLVED, Path, Reading
+from headworks.config.tree import UNRESOLVED, Path, Problem, Reading, as_list, as_mapping
 from headworks.types import Secret
 
 NOT_YET = "not available in this version of headworks"
@@ -30,7 +30,7 @@ _TYPES = {
 }
 
 
-def check(reading: Reading) -> tuple[Any, list[str]]:
+def check(reading: Reading) -> tuple[Any, list[Problem]]:
     """Return the tree with each value converted for `Document`, and all that is wrong with it."""
     walk = _Walk(reading)
     return walk.read(reading.values, Document, ()), walk.problems
@@ -52,24 +52,27 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 class _Walk:
     def __init__(self, reading: Reading) -> None:
         self._reading = reading
-        self.problems: list[str] = []
+        self.problems: list[Problem] = []
 
     def read(self, value: Any, kind: Any, path: Path) -> Any:
         """Return the value, converted; what does not fit is told and left as it is."""
-        if value is UNRESOLVED:
-            return value
+        if value is UNRESOLVED or value is None:
+            return self._missing(value, path)
+        kind = _without_none(kind)
+        bare, _ = _parts(kind)
+        names, items = as_mapping(value), as_list(value)
+        if names is not None and isinstance(bare, type) and issubclass(bare, Section):
+            return self._section(names, bare, path)
+        if names is not None and get_origin(bare) is dict:
+            return self._mapping(names, bare, path)
+        if items is not None and get_origin(bare) is tuple:
+            return self._list(items, kind, path)
+        return self._leaf(value, kind, path)
+
+    def _missing(self, value: object, path: Path) -> object:
         if value is None:
             self._tell(path, "has no value; give it one, or leave it out")
-            return value
-        bare, metas = _without_annotation(kind)
-        bare, inner = _without_annotation(_without_none(bare))
-        if isinstance(value, dict) and isinstance(bare, type) and issubclass(bare, Section):
-            return self._section(value, bare, path)
-        if isinstance(value, dict) and get_origin(bare) is dict:
-            return self._mapping(value, bare, path)
-        if isinstance(value, list) and get_origin(bare) is tuple:
-            return self._list(value, bare, (*metas, *inner), path)
-        return self._leaf(value, kind, (*metas, *inner), path)
+        return value
 
     def _section(self, value: dict[str, Any], kind: type[Section], path: Path) -> Any:
         fields = {field.encode_name: field for field in msgspec.structs.fields(kind)}
@@ -90,24 +93,22 @@ class _Walk:
     def _mapping(self, value: dict[str, Any], kind: Any, path: Path) -> Any:
         name_kind, child_kind = get_args(kind)
         for name in value:
-            self._leaf(name, name_kind, (), (*path, name))
-        return {
-            name: self.read(child, child_kind, (*path, name)) for name, child in value.items()
-        }
+            self._leaf(name, name_kind, (*path, name))
+        return {name: self.read(child, child_kind, (*path, name)) for name, child in value.items()}
 
-    def _list(self, value: list[Any], kind: Any, metas: tuple[Any, ...], path: Path) -> Any:
+    def _list(self, value: list[Any], kind: Any, path: Path) -> Any:
+        bare, metas = _parts(kind)
         if not value and any(meta.min_length for meta in metas):
-            self._tell(path, "the list is empty; name at least one, or leave the key out")
-        item = get_args(kind)[0]
+            self._tell(path, "the list is empty; name at least one")
+        item = get_args(bare)[0]
         return [self.read(child, item, (*path, at)) for at, child in enumerate(value)]
 
-    def _leaf(self, value: Any, kind: Any, metas: tuple[Any, ...], path: Path) -> Any:
+    def _leaf(self, value: Any, kind: Any, path: Path) -> Any:
         is_strict = self._reading.origin(path) == "literal"
         try:
             read = msgspec.convert(value, kind, strict=is_strict, dec_hook=as_secret)
-            for reader in _extras(metas, "read"):
-                if read is not None:
-                    reader(read.reveal() if isinstance(read, Secret) else read)
+            for reader in _extras(_parts(kind)[1], "read"):
+                reader(read.reveal() if isinstance(read, Secret) else read)
         except msgspec.ValidationError as error:
             self._tell(path, _plainly(str(error), value, kind))
         except ValueError as error:
@@ -124,7 +125,8 @@ def _extras(metas: Iterable[Any], name: str) -> list[Any]:
     return [meta.extra[name] for meta in metas if meta.extra and name in meta.extra]
 
 
-def _without_annotation(kind: Any) -> tuple[Any, tuple[Any, ...]]:
+def _parts(kind: Any) -> tuple[Any, tuple[Any, ...]]:
+    """Return a type without its annotations, and these."""
     if get_origin(kind) is Annotated:
         bare, *metas = get_args(kind)
         return bare, tuple(metas)
@@ -132,22 +134,25 @@ def _without_annotation(kind: Any) -> tuple[Any, tuple[Any, ...]]:
 
 
 def _without_none(kind: Any) -> Any:
-    if get_origin(kind) in {Union, UnionType}:
-        args = [arg for arg in get_args(kind) if arg is not type(None)]
-        return args[0] if len(args) == 1 else kind
-    return kind
+    """Return the type of a value that is there: `X | None` as `X`, its annotations kept."""
+    bare, metas = _parts(kind)
+    args = [arg for arg in get_args(bare) if arg is not type(None)]
+    if get_origin(bare) not in {Union, UnionType} or len(args) != 1:
+        return kind
+    return Annotated[(args[0], *metas)] if metas else args[0]
 
 
 def _plainly(message: str, value: object, kind: object) -> str:
     """Say what msgspec says, in words for people and without the value."""
-    bare, _ = _without_annotation(kind)
+    bare, metas = _parts(kind)
     if get_origin(bare) is Literal:
         known = [str(arg) for arg in get_args(bare)]
         near = did_you_mean(value, known) if isinstance(value, str) else ""
         return f"must be one of {', '.join(known)}{near}"
     if "matching regex" in message:
         return next(
-            (f"must be {form}" for form in _extras(get_args(kind)[1:], "form")), "has a form that is not allowed"
+            (f"must be {form}" for form in _extras(metas, "form")),
+            "has a form that is not allowed",
         )
     expected = re.search(r"Expected `([^`]+)`( [<>]=? ?\S+)?", message)
     if not expected:
@@ -180,7 +185,6 @@ def values_at(values: Any, pattern: Path) -> list[tuple[Path, Any]]:
     return found
 
 
-def _children(value: Any) -> Iterable[tuple[str | int, Any]]:
-    if isinstance(value, Mapping):
-        return value.items()
-    return enumerate(value) if isinstance(value, list) else ()
+def _children(value: object) -> Iterable[tuple[str | int, Any]]:
+    names, items = as_mapping(value), as_list(value)
+    return names.items() if names is not None else enumerate(items or ())

@@ -5,8 +5,7 @@ hold amounts as text ("30s", "20MB"); `settings` turns them into what the engine
 listed as `later` belong to the design but not to this version.
 """
 
-import json
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import msgspec
 from msgspec import Meta
@@ -158,21 +157,23 @@ class Credential(Section, frozen=True, kw_only=True):
 class Timeouts(Section, frozen=True, kw_only=True):
     """The four waits for an upstream."""
 
-    connect: Annotated[
-        Duration | None, Meta(description="For a connection, TLS included. 5s when unset.")
-    ] = None
+    connect: Annotated[Duration, Meta(description="For a connection, TLS included.")] = "5s"
+    first_byte: Annotated[Duration, Meta(description="For a stream's first event.")] = "60s"
+    idle: Annotated[Duration, Meta(description="Between two pieces of a stream.")] = "30s"
+    total: Annotated[Duration, Meta(description="For the whole call, retries included.")] = "10m"
+
+
+class ModelTimeouts(Section, frozen=True, kw_only=True):
+    """The waits that are others for one model; what is not named is as the upstream's."""
+
+    connect: Annotated[Duration | None, Meta(description="For a connection.")] = None
     first_byte: Annotated[
-        Duration | None,
-        Meta(description="For a stream's first event. 60s when unset.", examples=["20s"]),
+        Duration | None, Meta(description="For a stream's first event.", examples=["20s"])
     ] = None
     idle: Annotated[
-        Duration | None,
-        Meta(description="Between two pieces of a stream. 30s when unset.", examples=["20s"]),
+        Duration | None, Meta(description="Between two pieces of a stream.", examples=["20s"])
     ] = None
-    total: Annotated[
-        Duration | None,
-        Meta(description="For the call as a whole, retries included. 10m when unset."),
-    ] = None
+    total: Annotated[Duration | None, Meta(description="For the whole call.")] = None
 
 
 class Upstream(Section, frozen=True, kw_only=True):
@@ -245,8 +246,8 @@ class Model(Section, frozen=True, kw_only=True):
         ),
     ] = "5s"
     timeouts: Annotated[
-        Timeouts, Meta(description="Laid over the upstream's, any of the four.")
-    ] = Timeouts()
+        ModelTimeouts, Meta(description="Laid over the upstream's, any of the four.")
+    ] = ModelTimeouts()
 
 
 class KeyLimits(Section, frozen=True, kw_only=True):
@@ -278,8 +279,8 @@ class Key(Section, frozen=True, kw_only=True):
         str, Meta(max_length=200, description="What its costs are booked on.", examples=["shop"])
     ] = ""
     models: Annotated[
-        tuple[ModelName, ...] | None,
-        Meta(min_length=1, description="Models it may use; all when unset.", examples=[["assistant"]]),
+        Annotated[tuple[ModelName, ...], Meta(min_length=1)] | None,
+        Meta(description="Models it may use; all when unset.", examples=[["assistant"]]),
     ] = None
     limits: Annotated[KeyLimits, Meta(description="What it may do at most.")] = KeyLimits()
     expires: Annotated[
@@ -351,9 +352,7 @@ class Document(Section, frozen=True, kw_only=True):
     ] = None
     log: Annotated[Log, Meta(description="What is logged.")] = Log()
     retry: Annotated[Retry, Meta(description="How attempts are repeated.")] = Retry()
-    upstreams: Annotated[
-        dict[Name, Upstream], Meta(description="Providers by name.")
-    ] = {}
+    upstreams: Annotated[dict[Name, Upstream], Meta(description="Providers by name.")] = {}
     models: Annotated[
         dict[ModelName, Model],
         Meta(
@@ -365,32 +364,3 @@ class Document(Section, frozen=True, kw_only=True):
         dict[ModelName, Price],
         Meta(description="Prices by model, laid over the built-in catalogue."),
     ] = {}
-
-
-def json_schema() -> dict[str, Any]:
-    """Return the JSON Schema (2020-12) of headworks.yaml, for editors."""
-    schema: dict[str, Any] = msgspec.json.schema(
-        Document, schema_hook=lambda _: {"type": "string"}
-    )
-    for section in schema["$defs"].values():
-        for name, field in section["properties"].items():
-            section["properties"][name] = _or_reference(field)
-    return {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": "headworks.yaml",
-        **schema,
-    }
-
-
-def json_schema_text() -> str:
-    """Return the JSON Schema as the file that is published."""
-    return json.dumps(json_schema(), indent=2, ensure_ascii=False) + "\n"
-
-
-def _or_reference(field: dict[str, Any]) -> dict[str, Any]:
-    """Let a number or switch come from `${env:…}` too."""
-    if field.get("type") not in {"integer", "boolean"}:
-        return field
-    outer = {k: v for k, v in field.items() if k in {"description", "examples", "default"}}
-    inner = {k: v for k, v in field.items() if k not in outer}
-    return {**outer, "anyOf": [inner, {"type": "string", "pattern": r"^\$\{(env|file):"}]}

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from headworks.config import tree
-from headworks.config.tree import UNRESOLVED, Node, Origin, escaped
+from headworks.config.tree import UNRESOLVED, Node, Origin, Problem, escaped
 
 MOST_BYTES = 64_000
 """A secret is short: a larger file is not one."""
@@ -39,25 +39,24 @@ class References:
     directory: Path
     files: dict[Path, None] = field(default_factory=dict[Path, None])
 
-    def resolve(self, node: Node, problems: list[str], path: tree.Path = ()) -> Node:
+    def resolve(self, node: Node, problems: list[Problem], path: tree.Path = ()) -> Node:
         """Return the tree with every reference followed; failures are added to `problems`."""
-        if isinstance(node.value, dict):
-            entries = {
-                name: self.resolve(child, problems, (*path, name))
-                for name, child in node.value.items()
-            }
-            return Node(entries, node.place)
-        if isinstance(node.value, list):
-            items = [
-                self.resolve(item, problems, (*path, at)) for at, item in enumerate(node.value)
-            ]
-            return Node(items, node.place)
+        if node.mapping is not None:
+            return Node(
+                {k: self.resolve(v, problems, (*path, k)) for k, v in node.mapping.items()},
+                node.place,
+            )
+        if node.items is not None:
+            return Node(
+                [self.resolve(v, problems, (*path, at)) for at, v in enumerate(node.items)],
+                node.place,
+            )
         if not isinstance(node.value, str) or "${" not in node.value:
             return node
         try:
             text, origin = self._text(node.value)
         except _Unresolvable as error:
-            problems.append(tree.problem(node.place, path, str(error)))
+            problems.append(Problem(node.place, path, str(error)))
             return Node(UNRESOLVED, node.place)
         return Node(text, node.place, origin)
 
@@ -72,7 +71,9 @@ class References:
                 parts.append("${")
                 is_whole = False
             elif found[1] is None:
-                raise _Unresolvable(f"this reference is not closed; {_SPELLING}, $${{ for a plain ${{")
+                raise _Unresolvable(
+                    f"this reference is not closed; {_SPELLING}, $${{ for a plain ${{"
+                )
             else:
                 value, is_default = self._follow(found[1])
                 parts.append(value)

@@ -1,24 +1,29 @@
 """The configuration as the engine takes it: seconds, bytes, paths and secrets instead of text."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import msgspec
+from typing_extensions import override
 
 from headworks.config import schema, units
 from headworks.config.units import Address
 from headworks.types import RateLimits, Secret, Timeouts
+
+_LISTEN = Address("127.0.0.1", 4000)
+_ADMIN = Address("127.0.0.1", 4001)
+_TIMEOUTS = Timeouts()
+_NO_LIMITS = RateLimits()
 
 
 @dataclass(frozen=True, slots=True)
 class ServerConfig:
     """Where to listen; sizes in bytes, `drain` in seconds."""
 
-    listen: Address = Address("127.0.0.1", 4000)
-    admin: Address = Address("127.0.0.1", 4001)
+    listen: Address = _LISTEN
+    admin: Address = _ADMIN
     drain: float = 600.0
     max_body: int = 20_000_000
     max_answer: int = 128_000_000
@@ -58,7 +63,7 @@ class UpstreamConfig:
 
     base_url: str
     credentials: tuple[CredentialConfig, ...]
-    timeouts: Timeouts = Timeouts()
+    timeouts: Timeouts = _TIMEOUTS
     proxy: Secret | None = None
     ca_file: Path | None = None
     connections: int = 1000
@@ -71,8 +76,9 @@ class RouteConfig:
 
     upstream: str
     model: str
-    timeouts: Timeouts = Timeouts()
+    timeouts: Timeouts = _TIMEOUTS
 
+    @override
     def __str__(self) -> str:
         return f"{self.upstream}/{self.model}"
 
@@ -93,7 +99,7 @@ class KeyConfig:
     secret: Secret
     project: str = ""
     models: frozenset[str] | None = None
-    limits: RateLimits = RateLimits()
+    limits: RateLimits = _NO_LIMITS
     expires: float | None = None
 
 
@@ -196,7 +202,7 @@ def _upstream(text: schema.Upstream, directory: Path) -> UpstreamConfig:
             CredentialConfig(one.name, one.api_key, one.organization, one.project)
             for one in text.credentials
         ),
-        timeouts=_over(Timeouts(), text.timeouts),
+        timeouts=_over(_TIMEOUTS, text.timeouts),
         proxy=text.proxy,
         ca_file=directory / text.ca_file if text.ca_file else None,
         connections=text.connections,
@@ -231,13 +237,6 @@ def _price(text: schema.Price) -> PriceConfig:
     return PriceConfig(units.rate(text.input), units.rate(text.output), cached)
 
 
-def _over(base: Timeouts, text: schema.Timeouts) -> Timeouts:
-    given: dict[str, Any] = {
-        name: units.duration(value)
-        for name, value in msgspec.structs.asdict(text).items()
-        if value is not None
-    }
-    return Timeouts(**{name: given.get(name, getattr(base, name)) for name in _WAITS})
-
-
-_WAITS = ("connect", "first_byte", "idle", "total")
+def _over(base: Timeouts, text: schema.Timeouts | schema.ModelTimeouts) -> Timeouts:
+    given = msgspec.structs.asdict(text).items()
+    return replace(base, **{k: units.duration(v) for k, v in given if v is not None})

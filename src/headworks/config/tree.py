@@ -9,9 +9,10 @@ aliases are followed.
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal, cast
 
 import yaml
+from typing_extensions import override
 
 MOST_BYTES = 1_000_000
 MOST_NODES = 100_000
@@ -43,11 +44,12 @@ _SCALARS: dict[str, tuple[str, Callable[[str], Any]]] = {
 
 
 class _Loader(yaml.CSafeLoader):
-    yaml_implicit_resolvers: ClassVar[dict[Any, Any]] = {}
+    """Resolves plain scalars by our table instead of YAML 1.1's."""
 
 
-for _tag, (_pattern, _) in {**_SCALARS, _MERGE: ("<<", str)}.items():
-    _Loader.add_implicit_resolver(_tag, re.compile(rf"(?:{_pattern})\Z"), None)
+_PATTERNS = {tag: pattern for tag, (pattern, _) in _SCALARS.items()} | {_MERGE: "<<"}
+_RESOLVERS = [(tag, re.compile(rf"(?:{pattern})\Z")) for tag, pattern in _PATTERNS.items()]
+type.__setattr__(_Loader, "yaml_implicit_resolvers", {None: _RESOLVERS})
 
 
 class _TooMuch(Exception):
@@ -57,6 +59,7 @@ class _TooMuch(Exception):
 class _Unresolved:
     """Stands where a reference could not be followed; its problem is already told."""
 
+    @override
     def __repr__(self) -> str:
         return "<unresolved>"
 
@@ -76,8 +79,23 @@ class Place:
         """Whether the value came by an environment variable instead of a file."""
         return not self.line
 
+    @override
     def __str__(self) -> str:
         return f"{escaped(self.source)}:{self.line}" if self.line else escaped(self.source)
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One finding: where, at which key, and what is wrong there."""
+
+    place: Place
+    path: Path
+    message: str
+
+    @override
+    def __str__(self) -> str:
+        where = f"{self.place}: {dotted(self.path)}" if self.path else f"{self.place}"
+        return f"{where}: {self.message}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +109,12 @@ class Node:
     @property
     def mapping(self) -> "dict[str, Node] | None":
         """The entries, None when this is no mapping."""
-        return self.value if isinstance(self.value, dict) else None
+        return as_mapping(self.value)
+
+    @property
+    def items(self) -> "list[Node] | None":
+        """The items, None when this is no list."""
+        return as_list(self.value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,21 +125,24 @@ class Reading:
     places: Mapping[Path, Place]
     origins: Mapping[Path, Origin] = field(default_factory=dict[Path, Origin])
 
-    def problem(self, path: Path, message: str) -> str:
-        """Return one line that says where and what."""
-        place = next(
-            self.places[path[:end]] for end in range(len(path), -1, -1) if path[:end] in self.places
-        )
-        return problem(place, path, message)
+    def problem(self, path: Path, message: str) -> Problem:
+        """Return the finding with its place: the path's own, or that of what it would be in."""
+        ways = (path[:end] for end in range(len(path), -1, -1))
+        return Problem(next(self.places[way] for way in ways if way in self.places), path, message)
 
     def origin(self, path: Path) -> Origin:
         """Return how the value at the path was written."""
         return self.origins.get(path, "literal")
 
 
-def problem(place: Place, path: Path, message: str) -> str:
-    """Return one line that says where and what."""
-    return f"{place}: {dotted(path)}: {message}" if path else f"{place}: {message}"
+def as_mapping(value: object) -> dict[str, Any] | None:
+    """Return a mapping as one, None for anything else."""
+    return cast("dict[str, Any]", value) if isinstance(value, dict) else None
+
+
+def as_list(value: object) -> list[Any] | None:
+    """Return a list as one, None for anything else."""
+    return cast("Any", value) if isinstance(value, list) else None
 
 
 def dotted(path: Path) -> str:
@@ -131,13 +157,19 @@ def dotted(path: Path) -> str:
     return text
 
 
+def told(problems: Iterable[Problem]) -> list[str]:
+    """Return the findings as lines, each once, in the order of their places."""
+    ordered = sorted(problems, key=lambda one: (one.place.source, one.place.line))
+    return list(dict.fromkeys(str(one) for one in ordered))
+
+
 def escaped(text: str) -> str:
     """Return the text fit for a terminal: one line, no control characters, not endless."""
     shown = text if len(text) <= 4 * _SHOWN else f"{text[: 4 * _SHOWN]}…"
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in shown)
 
 
-def parse(content: bytes, source: str, problems: list[str]) -> Node | None:
+def parse(content: bytes, source: str, problems: list[Problem]) -> Node | None:
     """Return the file's tree; what is wrong with it is added to `problems`."""
     start = Place(source, 1)
     try:
@@ -146,15 +178,15 @@ def parse(content: bytes, source: str, problems: list[str]) -> Node | None:
         root = yaml.compose(text, Loader=_Loader)
         return Node({}, start) if root is None else _Builder(source, problems).build(root)
     except _TooMuch as error:
-        problems.append(problem(start, (), str(error)))
+        problems.append(Problem(start, (), str(error)))
     except UnicodeDecodeError:
-        problems.append(problem(start, (), "is not UTF-8 text"))
+        problems.append(Problem(start, (), "is not UTF-8 text"))
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         said = ", ".join(part for part in (error.context, error.problem) if part)
-        problems.append(problem(Place(source, line), (), f"not valid YAML: {said}"))
+        problems.append(Problem(Place(source, line), (), f"not valid YAML: {said}"))
     except yaml.YAMLError:
-        problems.append(problem(start, (), "not valid YAML: holds a control character"))
+        problems.append(Problem(start, (), "not valid YAML: holds a control character"))
     return None
 
 
@@ -181,10 +213,10 @@ def flatten(root: Node) -> Reading:
         places[path] = node.place
         if node.origin != "literal":
             origins[path] = node.origin
-        if isinstance(node.value, dict):
-            return {name: plain(child, (*path, name)) for name, child in node.value.items()}
-        if isinstance(node.value, list):
-            return [plain(child, (*path, at)) for at, child in enumerate(node.value)]
+        if node.mapping is not None:
+            return {name: plain(child, (*path, name)) for name, child in node.mapping.items()}
+        if node.items is not None:
+            return [plain(child, (*path, at)) for at, child in enumerate(node.items)]
         return node.value
 
     return Reading(plain(root, ()), places, origins)
@@ -214,7 +246,7 @@ def _check_bounds(count: int, depth: int) -> None:
 class _Builder:
     """Turns composed YAML nodes into a tree, following aliases within the bounds."""
 
-    def __init__(self, source: str, problems: list[str]) -> None:
+    def __init__(self, source: str, problems: list[Problem]) -> None:
         self._source, self._problems, self._count = source, problems, 0
 
     def build(self, node: yaml.Node, path: Path = (), place: Place | None = None) -> Node:
@@ -266,4 +298,4 @@ class _Builder:
         return Place(self._source, node.start_mark.line + 1)
 
     def _complain(self, node: yaml.Node, path: Path, message: str) -> None:
-        self._problems.append(problem(self._place(node), path, message))
+        self._problems.append(Problem(self._place(node), path, message))

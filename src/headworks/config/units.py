@@ -5,12 +5,13 @@ Each reader takes a value as YAML gives it and returns what the engine works wit
 """
 
 import ipaddress
-import math
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 from urllib.parse import SplitResult, urlsplit
+
+from typing_extensions import override
 
 from headworks.core.durations import seconds
 
@@ -21,9 +22,11 @@ NANO_PER_USD = 10**9
 DEAREST = 1_000_000
 """US dollars per million tokens: beyond it stands a mistake, not a price."""
 
+HIGHEST_PORT = 65_535
 SQLITE = "sqlite:"
 _MOST_TEXT = 64
 _SIZES = {
+    "": 1,
     "b": 1,
     "kb": 10**3,
     "mb": 10**6,
@@ -32,7 +35,7 @@ _SIZES = {
     "mib": 2**20,
     "gib": 2**30,
 }
-_SIZE = re.compile(r"(\d{1,15}(?:\.\d{1,9})?) ?([kmg]?i?b)", re.ASCII | re.IGNORECASE)
+_SIZE = re.compile(r"(\d{1,15}(?:\.\d{1,9})?) ?([kmg]?i?b|)", re.ASCII | re.IGNORECASE)
 _DECIMAL = re.compile(r"\d{1,15}(?:\.\d{1,15})?", re.ASCII)
 _HOST = re.compile(r"[a-z0-9_](?:[a-z0-9._-]{0,251}[a-z0-9_.])?", re.ASCII | re.IGNORECASE)
 _TOKEN = re.compile(r"[\x21-\x7e]{1,8192}")
@@ -46,14 +49,15 @@ class Address:
     host: str
     port: int
 
+    @override
     def __str__(self) -> str:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
 def pause(value: float | str) -> float:
     """Read a wait that may be nothing at all, as seconds: "0s", "500ms", "1m30s", 30."""
-    read = seconds(value) if isinstance(value, str) and len(value) <= _MOST_TEXT else value
-    if not isinstance(read, int | float):
+    read = seconds(value[:_MOST_TEXT]) if isinstance(value, str) else value
+    if read is None:
         raise ValueError("not a duration; write a number and a unit, such as 500ms, 30s or 1m30s")
     if not 0 <= read <= LONGEST:
         raise ValueError("a duration lies between 0s and 720h")
@@ -109,7 +113,7 @@ def address(value: str) -> Address:
     host, colon, port = value.rpartition(":")
     bracketed = host.startswith("[") and host.endswith("]")
     host = host[1:-1] if bracketed else host
-    if not colon or not re.fullmatch(r"[0-9]{1,5}", port) or int(port) > 65_535:
+    if not colon or not re.fullmatch(r"[0-9]{1,5}", port) or int(port) > HIGHEST_PORT:
         raise ValueError("not an address; write host:port, such as 127.0.0.1:4000")
     if not (is_ip(host) and ":" in host if bracketed else _HOST.fullmatch(host)):
         raise ValueError("not an address; write host:port, such as 127.0.0.1:4000 or [::1]:4000")
@@ -206,8 +210,3 @@ def _url(value: str) -> SplitResult:
     if not (is_ip(host) or _HOST.fullmatch(host)) or port == 0:
         raise ValueError("has no valid host name or port")
     return parts
-
-
-def plain_seconds(value: float) -> str:
-    """Spell seconds so that `pause` reads them back."""
-    return f"{value:g}s" if math.isfinite(value) else ""

@@ -4,6 +4,9 @@ from dataclasses import dataclass
 
 from headworks.errors import Retry
 
+MOST_HERE = 2
+"""Attempts on one route while another one is left: a second failure is no accident."""
+
 LONGEST_KEPT = 60.0
 """Seconds a caller is kept waiting for its only route; a longer wait is the caller's to plan."""
 
@@ -14,12 +17,14 @@ class Situation:
 
     Attributes:
         attempts: Attempts made so far, over all routes.
+        here: Attempts made so far on this route.
         has_other: Whether an untried route is left.
         patience: Seconds that the same route is worth waiting for while another one is left.
         remaining: Seconds left of the call's time.
     """
 
     attempts: int
+    here: int
     has_other: bool
     patience: float
     remaining: float
@@ -52,7 +57,8 @@ class Backoff:
         """Return the next step, None to give up; `jitter` is drawn from [0, 1)."""
         if retry is Retry.NEVER or at.attempts >= self.attempts:
             return None
-        if retry is Retry.OTHER_ROUTE:
+        is_worn = at.has_other and at.here >= MOST_HERE
+        if retry is Retry.OTHER_ROUTE or is_worn:
             return Step(other_route=True) if at.has_other else None
         wait = self.delay(at.attempts, jitter, retry_after)
         worth = at.patience if at.has_other else LONGEST_KEPT

@@ -75,6 +75,13 @@ class Price:
         object.__setattr__(self, "version", hashlib.sha256(numbers).hexdigest()[:12])
 
 
+def flat_price(whole: int, output: int, cached: int | None = None) -> Price:
+    """Return a price without tiers, from nano-dollars per million tokens; `cached` as `whole`."""
+    return Price(
+        {"default": Rates(whole, output, whole if cached is None else cached, whole, whole)}
+    )
+
+
 def cost(price: Price, usage: Usage) -> int:
     """Return the nano-dollars that the usage costs, rounded up; never negative."""
     tier = NAMES.get(usage.tier, usage.tier)

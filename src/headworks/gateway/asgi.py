@@ -1,22 +1,18 @@
 """The data plane: an ASGI application that carries every request under /v1/ through the engine."""
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 from headworks.core.intake import presented_key, read_request
-from headworks.core.wire import error_response, retry_headers
 from headworks.engine import Engine
-from headworks.errors import BodyTooLarge, CallError, InternalError, WebSocketUnsupported
+from headworks.errors import BodyTooLarge, WebSocketUnsupported
 from headworks.types import Response
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
-
-_log = logging.getLogger("headworks.gateway")
 
 
 class _CallerGone(Exception):
@@ -48,7 +44,7 @@ class Gateway:
         except Exception as error:
             if exchange.has_begun:
                 raise  # too late for an answer: the connection breaks, which says the same
-            await exchange.respond(error_response(_told(error, engine)))
+            await exchange.respond(engine.refusal(error))
         finally:
             exchange.close()
 
@@ -140,18 +136,6 @@ class _Exchange:
         if not self.is_over:
             self.is_deserted = True
             self.task.cancel()
-
-
-def _told(error: Exception, engine: Engine) -> CallError:
-    """Return what the caller is told of an error; the log is told of what we did not foresee."""
-    if isinstance(error, CallError) and error.headers:
-        return error
-    id_ = engine.random.call_id()
-    if not isinstance(error, CallError):
-        _log.exception("call %s failed unforeseen", id_, exc_info=error)
-        error = InternalError()
-    error.headers = ((b"x-request-id", id_.encode()), *retry_headers(error))
-    return error
 
 
 def _too_large(most: int) -> BodyTooLarge:

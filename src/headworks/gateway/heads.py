@@ -137,3 +137,10 @@ def body_length(seen: Mapping[bytes, bytes], *, chunks_allowed: bool) -> int | N
     elif length is None and chunks_allowed and coding.lower() == b"chunked":
         return None
     raise BadRequest("The length of the request's body is not clear.")
+
+
+def bare_head(length: int | None) -> bytes:
+    """Return the shortest head that a body of this length can follow."""
+    if length is None:
+        return b"POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n"
+    return b"POST / HTTP/1.1\r\ncontent-length: %d\r\n\r\n" % length

@@ -2,17 +2,23 @@
 
 import asyncio
 import socket
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from email.utils import formatdate
+from typing import Any
 
 import uvicorn
-from uvicorn._types import ASGI3Application
 from uvicorn.server import ServerState
 
 from headworks.errors import ConfigurationError
 from headworks.gateway.heads import HttpLimits
 from headworks.gateway.lifecycle import Lifecycle
 from headworks.gateway.protocol import hardened
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+Application = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[None]]
+"""An ASGI application."""
 
 _BACKLOG = 2048
 _LAST_PORT = 0xFFFF
@@ -71,7 +77,7 @@ class Listener:
     """Accepts connections on a bound socket for one app, until it is drained or closed."""
 
     def __init__(
-        self, app: ASGI3Application, bound: socket.socket, limits: HttpLimits, lifecycle: Lifecycle
+        self, app: Application, bound: socket.socket, limits: HttpLimits, lifecycle: Lifecycle
     ) -> None:
         self._bound = bound
         self._protocol = hardened(limits, lifecycle)

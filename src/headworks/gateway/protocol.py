@@ -37,8 +37,8 @@ from headworks.gateway.heads import (
     REQUEST_LINE,
     BadRequest,
     ExpectationFailed,
-    HeaderFieldsTooLarge,
     HttpLimits,
+    bare_head,
     body_length,
     host_fault,
     line_fault,
@@ -46,7 +46,7 @@ from headworks.gateway.heads import (
     size_fault,
 )
 from headworks.gateway.lifecycle import Lifecycle
-from headworks.gateway.sweep import Sweep
+from headworks.gateway.sweep import SlowReader, Sweep
 
 _WATCHED = frozenset({b"host", b"content-length", b"transfer-encoding", b"expect"})
 """Fields that may stand in a head once at most, and that decide how it is read."""
@@ -77,24 +77,16 @@ class HardenedProtocol(HttpToolsProtocol):
         self.exchange: Exchange | None = None
         self._app = cast("ASGI3Application", config.loaded_app)
         self.written = 0
-        self._pending = b""
-        self._scanned = 0
-        self._skipped = False
-        self._mute = False
-        self._idle = False
+        self._pending, self._scanned, self._skipped = b"", 0, False
+        self._mute = self._idle = False
         self._deadline = math.inf
         self._seen: dict[bytes, bytes] = {}
-        self._doubled = False
-        self._head_parsed = False
-        self._reading_head = False
-        self._keep_alive = False
+        self._doubled = self._head_parsed = self._reading_head = False
+        self._keep_alive = self._body_open = False
         self._known_host: bytes | None = None
-        self._body_open = False
         self._left: int | None = 0
-        self._balance = 0.0
-        self._framing_bytes = 0
-        self._trailers = 0
-        self._taken, self._taken_at = 0, 0.0
+        self._framing_bytes, self._balance = 0, 0.0
+        self._reader = SlowReader(self.limits.write_seconds)
 
     # The connection
 
@@ -203,22 +195,22 @@ class HardenedProtocol(HttpToolsProtocol):
         self._scanned, self._skipped = 0, False
         self._deadline, self._idle = math.inf, False
         head, self._pending = data[:end], data[end:]
-        fault = line_fault(head, self.limits)
         line = REQUEST_LINE.match(head)
-        if fault is None and line is not None and (fault := self._parse(head, line)) is None:
-            self._serve(line)
+        if line is None or len(line[2]) > self.limits.target:
+            self._refuse(line_fault(head, self.limits) or BadRequest())
+        elif (fault := self._parse(head, line)) is not None:
+            self._refuse(fault)
         else:
-            self._refuse(fault or BadRequest())
+            self._serve(line)
         return True
 
     def _wait_for_head(self, data: bytes) -> bool:
         if data != b"\r" and (fault := partial_fault(data, self._scanned, self.limits)):
             self._refuse(fault)
-            return False
-        self._scanned = max(len(data) - 3, 0)
-        if self._idle:
+        elif self._idle:
             self._idle = False
             self._deadline = self.loop.time() + self.limits.head_seconds
+        self._scanned = max(len(data) - 3, 0)
         return False
 
     def _parse(self, head: bytes, line: re.Match[bytes]) -> CallerError | None:
@@ -261,13 +253,8 @@ class HardenedProtocol(HttpToolsProtocol):
         """Go on in HTTP/1.1: llhttp takes what follows for another protocol, so start it anew."""
         self.parser = httptools.HttpRequestParser(self)
         if self._left != 0:
-            framing = (
-                b"transfer-encoding: chunked"
-                if self._left is None
-                else b"content-length: %d" % self._left
-            )
             headers, self.headers, self._reading_head = self.headers, [], True
-            self.parser.feed_data(b"POST / HTTP/1.1\r\n" + framing + b"\r\n\r\n")
+            self.parser.feed_data(bare_head(self._left))
             self.headers, self._reading_head = headers, False
 
     def _serve(self, line: re.Match[bytes]) -> None:
@@ -277,7 +264,7 @@ class HardenedProtocol(HttpToolsProtocol):
         path = raw_path.decode("ascii")
         self._body_open = self._left != 0
         self._balance = self.limits.body_grace * self.limits.body_rate
-        self._framing_bytes = self._trailers = 0
+        self._framing_bytes = 0
         self.scope = {
             "type": "http",
             "asgi": {"version": "3.0", "spec_version": "2.3"},
@@ -325,7 +312,7 @@ class HardenedProtocol(HttpToolsProtocol):
                 self._leave_after(self.exchange)
         else:
             if self._framing_bytes > self.limits.field_bytes:
-                self._refuse(HeaderFieldsTooLarge() if self._trailers else BadRequest())
+                self._refuse(BadRequest("The framing of the request's body is too large."))
             self._framing_bytes = max(self._framing_bytes, 0)
 
     def _leave_after(self, cycle: Exchange) -> None:
@@ -345,10 +332,7 @@ class HardenedProtocol(HttpToolsProtocol):
     @override
     def on_header(self, name: bytes, value: bytes) -> None:
         if not self._reading_head:
-            self._trailers += 1
-            if self._trailers > self.limits.fields:
-                raise ValueError("too many trailers")
-            return
+            return  # a trailer
         name, value = name.lower(), value.rstrip(b" \t")
         self.headers.append((name, value))
         if name in _WATCHED:
@@ -385,8 +369,11 @@ class HardenedProtocol(HttpToolsProtocol):
 
     def check(self, now: float, elapsed: float) -> None:
         """Cut the connection if it has used up its time; called at each sweep."""
-        if self._is_stalled(now):
+        waiting = self.transport.get_write_buffer_size()
+        if self._reader.is_stalled(self.written, waiting, now):
             self.transport.abort()
+        elif self.transport.is_closing():
+            return
         elif self._body_open and not self._mute:
             if self._is_slow(elapsed):
                 self._refuse(RequestTimeout())
@@ -405,15 +392,6 @@ class HardenedProtocol(HttpToolsProtocol):
         most = 4 * self.limits.body_grace * rate
         self._balance = min(self._balance, most) - elapsed * rate
         return self._balance < 0
-
-    def _is_stalled(self, now: float) -> bool:
-        """Whether output has waited too long for a reader that takes nothing."""
-        waiting = self.transport.get_write_buffer_size()
-        taken = self.written - waiting
-        if not waiting or taken != self._taken:
-            self._taken, self._taken_at = taken, now
-            return False
-        return now - self._taken_at >= self.limits.write_seconds
 
 
 def hardened(limits: HttpLimits, lifecycle: Lifecycle) -> type[HardenedProtocol]:

@@ -15,12 +15,10 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from uvicorn._types import ASGI3Application
-
 from headworks.errors import ConfigurationError
 from headworks.gateway.heads import HttpLimits
 from headworks.gateway.lifecycle import Lifecycle
-from headworks.gateway.listener import Listener, bind, url_of
+from headworks.gateway.listener import Application, Listener, bind, url_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,8 +71,8 @@ class Server:
 
     def __init__(
         self,
-        app: ASGI3Application,
-        admin_app: ASGI3Application,
+        app: Application,
+        admin_app: Application,
         lifecycle: Lifecycle,
         options: ServerOptions | None = None,
         hooks: Hooks | None = None,
@@ -189,8 +187,8 @@ async def _first(
 
 
 async def serve(
-    app: ASGI3Application,
-    admin_app: ASGI3Application,
+    app: Application,
+    admin_app: Application,
     lifecycle: Lifecycle,
     options: ServerOptions | None = None,
     hooks: Hooks | None = None,
@@ -229,8 +227,8 @@ def run(main: Coroutine[Any, Any, None]) -> int:
 
 @asynccontextmanager
 async def running(
-    app: ASGI3Application,
-    admin_app: ASGI3Application,
+    app: Application,
+    admin_app: Application,
     lifecycle: Lifecycle | None = None,
     options: ServerOptions | None = None,
     hooks: Hooks | None = None,

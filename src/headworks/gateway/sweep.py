@@ -54,3 +54,22 @@ class Sweep:
         self._timer = loop.call_later(self._interval, self._run, loop)
         for connection in tuple(self._connections):
             connection.check(now, elapsed)
+
+
+class SlowReader:
+    """Tells when output has waited too long for a reader that takes nothing."""
+
+    __slots__ = ("_seconds", "_since", "_taken")
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._taken = 0
+        self._since = 0.0
+
+    def is_stalled(self, written: int, waiting: int, now: float) -> bool:
+        """Say whether `waiting` of the `written` bytes have waited too long; ask regularly."""
+        taken = written - waiting
+        if not waiting or taken != self._taken:
+            self._taken, self._since = taken, now
+            return False
+        return now - self._since >= self._seconds

@@ -6,6 +6,7 @@ from whatever loop: limits and ledger are one, as they are behind a gateway.
 
 import asyncio
 import importlib
+import os
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from contextvars import Context
@@ -14,6 +15,7 @@ from pathlib import Path
 from types import ModuleType, TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
+from headworks.errors import ConfigurationError
 from headworks.inprocess.carriage import Access
 from headworks.inprocess.exchange import Carrier
 from headworks.inprocess.portal import DRAIN, Portal
@@ -24,6 +26,8 @@ from headworks.types import Caller, Priority, Secret
 if TYPE_CHECKING:
     import openai as _openai
 
+    from headworks.config.settings import Config
+
 BASE_URL = "http://headworks.internal/v1"
 """Where the clients believe the API to be; no connection is ever made."""
 
@@ -32,6 +36,9 @@ NO_KEY = "headworks-in-process"
 
 IN_PROCESS = Caller(name="in-process", key_id="in-process")
 """Who calls without a virtual key: code that holds the engine may use all of it."""
+
+_NO_FILE = Path("<config>")
+"""The name under which problems of a configuration without a file are told."""
 
 _HTTPX2_SINCE = 3
 """The major version of `openai` that moved from httpx to httpx2."""
@@ -176,23 +183,49 @@ def open(  # noqa: A001 - read as `headworks.open`
     """Read a configuration and return the engine that it describes.
 
     Args:
-        config: A file, or what would be in it; None looks for `headworks.yaml` and, without one,
-            takes `OPENAI_API_KEY` for a single upstream.
+        config: A file, or what would be in it; None takes the file that `headworks serve` would
+            take: `headworks.yaml`, or without one `OPENAI_API_KEY` for a single upstream.
         environ: Stands in for the environment's variables.
 
     Raises:
-        ConfigurationError: The configuration is not valid.
+        ConfigurationError: The configuration is not valid; it names every problem.
     """
-    from headworks.config.loading import load
-
-    loaded = load(config, environ=environ)
+    loaded = _load(config, os.environ if environ is None else environ)
 
     def assemble_trusting() -> Assembly:
         from headworks.build import assemble
 
-        return assemble(loaded, keys=TrustedKeys)
+        return assemble(loaded, trust=TrustedKeys)
 
     return Headworks(assemble_trusting)
+
+
+def _load(config: str | Path | Mapping[str, Any] | None, environ: Mapping[str, str]) -> "Config":
+    from headworks.config.loading import find, load, read_limited
+
+    if not isinstance(config, Mapping):
+        return load(find(environ) if config is None else Path(config), environ)
+    written = _written(config)
+
+    def read_file(path: Path) -> bytes:
+        if path == _NO_FILE:
+            return written
+        if path.name.startswith(_NO_FILE.name):
+            raise FileNotFoundError(path)  # a mapping has no second file laid over it
+        return read_limited(path)
+
+    return load(_NO_FILE, environ, read_file)
+
+
+def _written(config: Mapping[str, Any]) -> bytes:
+    import yaml
+
+    try:
+        return yaml.safe_dump(dict(config), allow_unicode=True, sort_keys=False).encode()
+    except yaml.YAMLError:
+        raise ConfigurationError(
+            [f"{_NO_FILE}: holds something that is not a text, number, boolean, list or mapping"]
+        ) from None
 
 
 class _Assembled:
@@ -218,8 +251,9 @@ class _Assembled:
         return (await asyncio.shield(self._starting)).engine
 
     async def aclose(self) -> None:
-        """Close what was started."""
+        """Close what was started; a start under way is given up, for nobody waits for it."""
         if self._starting is not None:
+            self._starting.cancel()
             await asyncio.wait([self._starting])
         if self._ready is not None:
             await self._ready.aclose()

@@ -1,1 +1,31 @@
-"""The practice OpenAI."""
+"""The practice OpenAI: true token counts, readable answers, an invoice, and faults on demand.
+
+with running(SimulatorConfig(seed=7)) as simulator:
+    client = openai.OpenAI(base_url=simulator.base_url, api_key="sk-simulator")
+"""
+
+from headworks.simulator.app import Simulator
+from headworks.simulator.config import (
+    REALISTIC,
+    FaultRule,
+    Latency,
+    SimulatedModel,
+    SimulatedPrice,
+    SimulatorConfig,
+    load,
+)
+from headworks.simulator.server import RunningSimulator, running, serve_forever
+
+__all__ = [
+    "REALISTIC",
+    "FaultRule",
+    "Latency",
+    "RunningSimulator",
+    "SimulatedModel",
+    "SimulatedPrice",
+    "Simulator",
+    "SimulatorConfig",
+    "load",
+    "running",
+    "serve_forever",
+]

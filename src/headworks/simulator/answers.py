@@ -13,13 +13,17 @@ import msgspec
 
 from headworks.simulator.chance import Chance
 from headworks.simulator.examples import example
+from headworks.simulator.fields import is_list, is_map
 from headworks.simulator.words import sentences
 
 _EFFORTS = {"low": 64, "medium": 128, "high": 256, "xhigh": 512}
-_ASIDE = frozenset({
-    *("stream", "stream_options", "seed", "user", "metadata", "service_tier", "store"),
-    *("n", "stop", "max_tokens", "max_completion_tokens", "max_output_tokens"),
-})
+_PADDING, _STEP = "a8Kc2mZq7TxR4vLp", 16
+_ASIDE = frozenset(
+    {
+        *("stream", "stream_options", "seed", "user", "metadata", "service_tier", "store"),
+        *("n", "stop", "max_tokens", "max_completion_tokens", "max_output_tokens"),
+    }
+)
 """Fields that do not change what is said, only how much of it and in which form."""
 
 
@@ -115,6 +119,11 @@ def compose(ask: Ask, index: int, split: Split) -> Answer:
     return Answer(tuple(kept), name, head, reasoning, is_cut, serial)
 
 
+def obfuscation(text: str) -> str:
+    """Return padding that makes events of different texts about equally long."""
+    return _PADDING[len(text) % _STEP :]
+
+
 def _pieces(ask: Ask, chance: Chance, split: Split) -> Sequence[Piece]:
     if ask.tool:
         return split(_json(example(ask.tool.parameters, chance)))
@@ -164,11 +173,11 @@ def _json(value: object) -> str:
 
 def function_tools(tools: object) -> Iterator[Tool]:
     """Yield the functions among `tools`, in the shape of either endpoint."""
-    for tool in tools if isinstance(tools, list) else []:
-        if not isinstance(tool, dict) or tool.get("type", "function") != "function":
+    for tool in tools if is_list(tools) else []:
+        if not is_map(tool) or tool.get("type", "function") != "function":
             continue
         function = tool.get("function", tool)
-        if isinstance(function, dict) and isinstance(function.get("name"), str):
+        if is_map(function) and isinstance(function.get("name"), str):
             yield Tool(function["name"], function.get("parameters", {}))
 
 
@@ -176,8 +185,8 @@ def chosen_tool(tools: Sequence[Tool], choice: object, key: str) -> Tool | None:
     """Return the tool that `tool_choice` allows and the key decides, None for none."""
     if not tools or choice == "none":
         return None
-    if isinstance(choice, dict):
+    if is_map(choice):
         wanted = choice.get("function", choice)
-        name = wanted.get("name") if isinstance(wanted, dict) else None
+        name = wanted.get("name") if is_map(wanted) else None
         return next((tool for tool in tools if tool.name == name), tools[0])
     return Chance(key, "tool").pick(tools)

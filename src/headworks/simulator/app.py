@@ -1,8 +1,7 @@
 """The practice OpenAI as an ASGI application."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
-from typing import Any, final
+from typing import Any, Literal, assert_never, final
 
 import msgspec
 
@@ -11,7 +10,8 @@ from headworks.simulator import faults, problems
 from headworks.simulator.answers import digest
 from headworks.simulator.chance import Chance
 from headworks.simulator.chat import ChatReply
-from headworks.simulator.config import FaultRule, SimulatorConfig
+from headworks.simulator.config import SimulatorConfig
+from headworks.simulator.delivery import Delivery
 from headworks.simulator.embeddings import EmbeddingsReply
 from headworks.simulator.exchange import Exchange, Gone, Receive, Scope, Send
 from headworks.simulator.faults import Faults
@@ -19,17 +19,18 @@ from headworks.simulator.invoice import Attempt, Books
 from headworks.simulator.meter import Meter
 from headworks.simulator.models import Models
 from headworks.simulator.problems import Refusal
-from headworks.simulator.reply import MALFORMED, Reply
+from headworks.simulator.reply import Listing
+from headworks.simulator.responses import ResponsesReply
 from headworks.tokenizer import Tokenizer
 
-_JSON = {"content-type": "application/json"}
-_EVENTS = {"content-type": "text/event-stream; charset=utf-8"}
-_KINDS = {
+_Kind = Literal["chat", "responses", "embeddings"]
+_KINDS: Mapping[str, _Kind] = {
     "/v1/chat/completions": "chat",
     "/v1/responses": "responses",
     "/v1/embeddings": "embeddings",
 }
-_BIRTH = 1_700_000_000
+_MODELS = "/v1/models"
+_BIRTH = 1_700_000_000  # when every model was made
 
 
 @final
@@ -42,7 +43,7 @@ class Simulator:
         self.config, self._clock = config, clock
         self.models = Models(config, clock)
         self.books = Books(self.models, clock, config.keep)
-        self._meter = Meter(tokenizer or Tokenizer(), self.models.window)
+        self._meter = Meter(tokenizer or Tokenizer(), self.models)
         self._faults = Faults(config.faults, config.seed)
         self._callers = {secret: name for name, secret in config.credentials.items()}
 
@@ -56,12 +57,16 @@ class Simulator:
             return
         attempt = self.books.open(exchange.method, exchange.path)
         attempt.request_id = "req_" + Chance(self.config.seed, "request", attempt.n).hex(32)
-        outcome = "gone"
+        start, outcome = self._clock.now(), "gone"
         try:
-            await self._serve(exchange, attempt)
+            await exchange.read()
+            await exchange.while_connected(self._serve(exchange, attempt))
             outcome = "completed"
         except Refusal as refusal:
-            await self._refuse(exchange, attempt, refusal)
+            outcome, attempt.status = "refused", refusal.status
+            self.books.close(attempt, outcome)
+            head = {**refusal.headers, **self._headers(attempt, start)}
+            await exchange.answer(refusal.status, refusal.content, head)
         except Gone:
             pass
         finally:
@@ -74,49 +79,76 @@ class Simulator:
         self._faults.reset()
 
     async def _control(self, exchange: Exchange) -> None:
-        pages: dict[str, Callable[[], Any]] = {
-            "/_simulator/invoice": self._invoice(exchange.query),
-            "/_simulator/attempts": self.books.attempts,
-            "/_simulator/reset": self.reset,
+        pages: dict[str, Callable[[], object]] = {
+            "invoice": self.books.invoice,
+            "attempts": self.books.attempts,
+            "reset": self.reset,
         }
-        page = pages.get(exchange.path)
-        status = 404 if page is None else 200
-        content = msgspec.json.encode(page() if page else {"known": sorted(pages)})
-        await exchange.start(status, {**_JSON, "content-length": str(len(content))})
-        await exchange.write(content, more=False)
-
-    def _invoice(self, query: bytes) -> Callable[[], Any]:
-        if b"attempts=1" in query:
-            return lambda: {**self.books.invoice(), "listed": self.books.attempts()}
-        return self.books.invoice
+        page = pages.get(exchange.path.removeprefix("/_simulator/"))
+        content = {"pages": sorted(pages)} if page is None else page()
+        if page and b"attempts=1" in exchange.query:
+            content = {**self.books.invoice(), "listed": self.books.attempts()}
+        head = {"content-type": "application/json"}
+        await exchange.answer(200 if page else 404, msgspec.json.encode(content), head)
 
     async def _serve(self, exchange: Exchange, attempt: Attempt) -> None:
         kind = _KINDS.get(exchange.path)
-        is_list = exchange.path == "/v1/models"
-        if kind is None and not is_list and not exchange.path.startswith("/v1/models/"):
+        if kind is None and not f"{exchange.path}/".startswith(f"{_MODELS}/"):
             raise problems.unknown_path(exchange.method, exchange.path)
         if exchange.method != ("POST" if kind else "GET"):
             raise problems.wrong_method(exchange.method, exchange.path)
         attempt.credential = self._authenticate(exchange)
         if kind is None:
-            await self._list(exchange, attempt)
+            delivery = self._delivery(exchange, attempt, {})
+            await delivery.strike_early()
+            await delivery.send_whole(self._list(exchange.path))
             return
-        fields = await exchange.fields()
+        fields = exchange.fields()
         model = fields.get("model")
         attempt.model = model if isinstance(model, str) else ""
-        fault = self._faults.choose(
-            exchange.headers.get(faults.HEADER),
-            exchange.path,
-            attempt.model,
-            digest(fields, self.config.seed),
-        )
+        delivery = self._delivery(exchange, attempt, fields)
+        await delivery.strike_early()
+        await self._answer(delivery, fields, kind)
+
+    async def _answer(self, delivery: Delivery, fields: dict[str, Any], kind: _Kind) -> None:
+        attempt = delivery.attempt
+        if not attempt.model:
+            raise problems.no_model()
+        if not self.models.is_served(attempt.model):
+            raise problems.unknown_model(attempt.model, kind)
+        if kind == "embeddings":
+            embeddings = EmbeddingsReply(fields, self._meter, attempt.credential)
+            await delivery.send_whole(embeddings)
+            return
+        reply: ChatReply | ResponsesReply
+        if kind == "chat":
+            reply = ChatReply(fields, self.config, self._meter, attempt.credential)
+        elif kind == "responses":
+            reply = ResponsesReply(fields, self.config, self._meter, attempt.credential)
+        else:
+            assert_never(kind)
+        serial = Chance(self.config.seed, "answer", attempt.n).hex(48)
+        reply.name(serial, int(self._clock.time()))
+        if fields.get("stream") is True:
+            await delivery.send_stream(reply)
+        else:
+            await delivery.send_whole(reply)
+
+    def _delivery(
+        self, exchange: Exchange, attempt: Attempt, fields: Mapping[str, Any]
+    ) -> Delivery:
+        ordered = exchange.headers.get(faults.HEADER)
+        key = digest(fields, self.config.seed)
+        fault = self._faults.choose(ordered, exchange.path, attempt.model, key)
         attempt.fault = faults.label(fault)
-        await self._strike_early(exchange, attempt, fault)
-        await self._answer(exchange, attempt, fields, kind, fault)
+        pace = self.config.pace(attempt.model)
+        headers = self._headers(attempt, self._clock.now())
+        return Delivery(exchange, attempt, self.books, self._clock, pace, fault, headers)
 
     def _authenticate(self, exchange: Exchange) -> str:
         """Return the name of the credential that the request carries."""
-        scheme, _, key = exchange.headers.get(b"authorization", b"").decode("latin-1").partition(" ")
+        given = exchange.headers.get(b"authorization", b"").decode("latin-1")
+        scheme, _, key = given.partition(" ")
         if scheme.lower() != "bearer" or not key.strip():
             raise problems.no_key()
         name = self._callers.get(key.strip())
@@ -124,47 +156,20 @@ class Simulator:
             raise problems.wrong_key(key.strip())
         return name
 
-    async def _strike_early(
-        self, exchange: Exchange, attempt: Attempt, fault: FaultRule | None
-    ) -> None:
-        """Do what a fault does before the head."""
-        if fault is None:
-            return
-        if fault.fault == "status":
-            raise problems.ordered(fault, attempt.model)
-        if fault.fault == "hang_before_head":
-            await exchange.hang()
-        if fault.fault == "reset_before_head":
-            self.books.close(attempt, "cut")
-            await exchange.break_off("rst")
-
-    async def _list(self, exchange: Exchange, attempt: Attempt) -> None:
-        names, wanted = self.models.names(), exchange.path.removeprefix("/v1/models").lstrip("/")
-        if wanted and wanted not in names and not self.models.is_served(wanted):
+    def _list(self, path: str) -> Listing:
+        wanted = path.removeprefix(_MODELS).strip("/")
+        if wanted and not self.models.is_served(wanted):
             raise problems.unknown_model(wanted, "models")
         about = [
             {"id": name, "object": "model", "created": _BIRTH, "owned_by": "openai"}
-            for name in ([wanted] if wanted else names)
+            for name in ([wanted] if wanted else self.models.names())
         ]
-        content = msgspec.json.encode(about[0] if wanted else {"object": "list", "data": about})
-        await self._send_whole(exchange, attempt, content)
+        return Listing(about[0] if wanted else {"object": "list", "data": about})
 
-    async def _answer(
-        self,
-        exchange: Exchange,
-        attempt: Attempt,
-        fields: dict[str, Any],
-        kind: str,
-        fault: FaultRule | None,
-    ) -> None:
-        self._check_model(fields, kind)
-        caller = attempt.credential
-        if kind == "embeddings":
-            embeddings = EmbeddingsReply(fields, self._meter, caller)
-            attempt.usage = embeddings.usage
-            content = embeddings.whole(usage=_is_not(fault, "missing_usage"))
-            await self._send_whole(exchange, attempt, content)
-            return
-        build = ChatReply if kind == "chat" else ResponsesReply
-    def _check_model(self, fields: Mapping[str, Any], kind: str) -> None:
-        pass
+    def _headers(self, attempt: Attempt, start: float) -> dict[str, str]:
+        return {
+            "x-request-id": attempt.request_id,
+            "openai-processing-ms": str(int((self._clock.now() - start) * 1000)),
+            "openai-version": "2020-10-01",
+            "openai-organization": self.config.organization,
+        }

@@ -1,6 +1,6 @@
 """POST /v1/chat/completions: the objects and chunks of the real one."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from itertools import zip_longest
 from typing import Any, final
@@ -16,18 +16,17 @@ from headworks.simulator.answers import (
     compose,
     digest,
     function_tools,
+    obfuscation,
 )
 from headworks.simulator.chance import Chance
 from headworks.simulator.config import SimulatorConfig
-from headworks.simulator.fields import choices, section, stops, tier, whole_number
+from headworks.simulator.fields import choices, is_list, is_map, section, stops, whole_number
 from headworks.simulator.meter import Meter
 from headworks.simulator.problems import Refusal
 from headworks.simulator.reply import Step
 from headworks.types import Usage
 
 _LIMITS = ("max_completion_tokens", "max_tokens")
-_OBFUSCATION = "a8Kc2mZq7TxR4vLp"
-
 _encode = msgspec.json.encode
 
 
@@ -52,12 +51,11 @@ class ChatReply:
             prompt,
             output=sum(answer.tokens for answer in self._answers),
             reasoning=sum(answer.reasoning for answer in self._answers),
-            tier=tier(fields),
         )
         options = section(fields, "stream_options")
         self._wants_usage = options.get("include_usage") is True
         self._obfuscates = options.get("include_obfuscation") is not False
-        self._chance = Chance(config.seed, "chat", self._ask.key)
+        self._fingerprint = "fp_" + Chance("fingerprint", model).hex(10)
         self.id, self.created = "", 0
 
     def name(self, serial: str, created: int) -> None:
@@ -85,7 +83,11 @@ class ChatReply:
         for index, answer in enumerate(self._answers):
             yield Step("close", self._chunk(index, {}, _finish(answer)))
         if self._wants_usage and usage:
-            last = {**self._head("chat.completion.chunk"), **self._tail(), "choices": []}
+            last: dict[str, Any] = {
+                **self._head("chat.completion.chunk"),
+                **self._tail(),
+                "choices": [],
+            }
             yield Step("usage", _event({**last, "usage": usage_object(self.usage)}))
         yield Step("done", b"data: [DONE]\n\n")
 
@@ -97,8 +99,7 @@ class ChatReply:
         return {"id": self.id, "object": kind, "created": self.created, "model": self._ask.model}
 
     def _tail(self) -> dict[str, Any]:
-        print_ = Chance("fingerprint", self._ask.model).hex(10)
-        return {"service_tier": self.usage.tier, "system_fingerprint": f"fp_{print_}"}
+        return {"service_tier": self.usage.tier, "system_fingerprint": self._fingerprint}
 
     def _chunk(self, index: int, delta: Mapping[str, Any], finish: str | None = None) -> bytes:
         choice = {"index": index, "delta": delta, "logprobs": None, "finish_reason": finish}
@@ -106,7 +107,7 @@ class ChatReply:
         if self._wants_usage:
             chunk["usage"] = None
         if self._obfuscates:
-            chunk["obfuscation"] = _OBFUSCATION[self._chance.below(12) :]
+            chunk["obfuscation"] = obfuscation(delta.get("content") or "")
         return _event(chunk)
 
 
@@ -130,12 +131,12 @@ def _check(fields: Mapping[str, Any]) -> None:
     messages = fields.get("messages")
     if messages is None:
         raise problems.missing("messages")
-    if not isinstance(messages, list):
+    if not is_list(messages):
         raise problems.wrong_field("messages", "an array of objects", messages)
     if not messages:
         raise problems.empty_array("messages")
     for index, message in enumerate(messages):
-        if not isinstance(message, dict):
+        if not is_map(message):
             raise problems.wrong_field(f"messages[{index}]", "an object", message)
         if not isinstance(message.get("role"), str):
             raise problems.missing(f"messages[{index}].role")
@@ -208,5 +209,3 @@ def _call_id(answer: Answer) -> str:
 
 def _event(body: Mapping[str, Any]) -> bytes:
     return b"data: " + _encode(body) + b"\n\n"
-
-

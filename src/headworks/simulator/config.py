@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from decimal import Decimal
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -31,9 +31,9 @@ Ending = Literal["fin", "rst", "clean"]
 class SimulatedPrice(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Nano-dollars per token; a dollar per million tokens is 1,000. No `cached`: as `input`."""
 
-    input: Decimal
-    output: Decimal = Decimal(0)
-    cached: Decimal | None = None
+    input: int | Decimal
+    output: int | Decimal = 0
+    cached: int | Decimal | None = None
 
 
 class Latency(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -55,7 +55,7 @@ class SimulatedModel(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What is special about a model; the catalogue knows the rest.
 
     Attributes:
-        context: Most tokens of prompt and answer together.
+        context: Most tokens of a prompt.
         output: Most tokens of an answer.
     """
 
@@ -71,6 +71,7 @@ class FaultRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         after: Output tokens before the fault (cut_after, stall_after, malformed_chunk, error_event).
         seconds: The extra wait of slow_first_token.
         html: Whether a status comes with a proxy's HTML page instead of an error object.
+        retry_after: Seconds to wait; a rate limit says 1 unless told otherwise, 0 says nothing.
         probability: Share of the matching requests; the choice depends on the seed alone.
         model: Shell-style pattern of model names; `path` likewise.
         times: Strikes at most this often.
@@ -105,7 +106,9 @@ class SimulatorConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         keep: Attempts that the log remembers; the invoice forgets none.
     """
 
-    credentials: dict[str, str] = {"simulator": "sk-simulator"}
+    credentials: dict[str, str] = msgspec.field(
+        default_factory=lambda: {"simulator": "sk-simulator"}
+    )
     models: dict[str, SimulatedModel | None] = {}
     prices: dict[str, SimulatedPrice] | None = None
     latency: Latency = NO_WAIT
@@ -140,10 +143,9 @@ def _read(path: Path) -> SimulatorConfig:
     import yaml
 
     try:
-        fields = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-        if isinstance(fields, dict):
-            fields.setdefault("latency", msgspec.to_builtins(REALISTIC))
-        return msgspec.convert(fields, SimulatorConfig)
+        fields: Any = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        config = msgspec.convert(fields, SimulatorConfig)
+        return config if "latency" in fields else msgspec.structs.replace(config, latency=REALISTIC)
     except OSError as error:
         raise ConfigurationError([f"{path}: {error.strerror}"]) from error
     except (msgspec.ValidationError, yaml.YAMLError, UnicodeDecodeError) as error:

@@ -9,7 +9,7 @@ from typing import Any, final
 
 import msgspec
 
-from headworks.simulator.fields import whole_number
+from headworks.simulator.fields import is_list, whole_number
 from headworks.simulator.meter import Meter
 from headworks.simulator.problems import Refusal, missing
 from headworks.types import Usage
@@ -63,14 +63,25 @@ def _inputs(fields: Mapping[str, Any]) -> list[bytes]:
     given = fields.get("input")
     if given is None:
         raise missing("input")
-    whole = isinstance(given, str) or (
-        isinstance(given, list) and given and isinstance(given[0], int)
-    )
-    inputs = [given] if whole else given
-    wrong = not isinstance(inputs, list) or not 0 < len(inputs) <= _MOST_INPUTS
-    if wrong or not all(isinstance(item, str | list) and item for item in inputs):
-        page = "https://platform.openai.com/docs/api-reference"
-        raise Refusal(400, f"'$.input' is invalid. Please check the API reference: {page}.")
-    return [
-        item.encode() if isinstance(item, str) else msgspec.json.encode(item) for item in inputs
-    ]
+    is_one = isinstance(given, str) or (is_list(given) and _are_numbers(given))
+    inputs = [given] if is_one else given
+    if not is_list(inputs) or not 0 < len(inputs) <= _MOST_INPUTS:
+        raise _invalid()
+    return [_packed(item) for item in inputs]
+
+
+def _packed(item: object) -> bytes:
+    if isinstance(item, str) and item:
+        return item.encode()
+    if is_list(item) and _are_numbers(item):
+        return msgspec.json.encode(item)
+    raise _invalid()
+
+
+def _are_numbers(items: list[Any]) -> bool:
+    return bool(items) and all(type(item) is int for item in items)
+
+
+def _invalid() -> Refusal:
+    page = "https://platform.openai.com/docs/api-reference"
+    return Refusal(400, f"'$.input' is invalid. Please check the API reference: {page}.")

@@ -7,9 +7,10 @@ formats. `pattern`, `not` and conditions are not followed.
 
 from collections.abc import Mapping
 from math import ceil, floor
-from typing import Any, TypeGuard
+from typing import Any
 
 from headworks.simulator.chance import Chance
+from headworks.simulator.fields import is_list, is_map
 from headworks.simulator.words import NOUNS
 
 _DEEP = 6  # from here on only what is required, and the shortest way out of a recursion
@@ -38,11 +39,11 @@ def _value(schema: object, root: object, chance: Chance, depth: int) -> Any:
     if "const" in plan:
         return plan["const"]
     choices = plan.get("enum")
-    if _is_list(choices) and choices:
+    if is_list(choices) and choices:
         return chance.pick(choices)
     for name in ("anyOf", "oneOf"):
         options = plan.get(name)
-        if _is_list(options) and options:
+        if is_list(options) and options:
             rest = {key: value for key, value in plan.items() if key != name}
             return _value(_merged(rest, _option(options, root, depth)), root, chance, depth + 1)
     return _typed(plan, root, chance, depth)
@@ -50,7 +51,7 @@ def _value(schema: object, root: object, chance: Chance, depth: int) -> Any:
 
 def _resolved(schema: object, root: object, depth: int) -> Mapping[str, Any]:
     """Follow local references and fold allOf into one plain schema."""
-    plan: Mapping[str, Any] = schema if _is_map(schema) else {}
+    plan: Mapping[str, Any] = schema if is_map(schema) else {}
     for _ in range(_DEEPEST):
         reference = plan.get("$ref")
         if not isinstance(reference, str):
@@ -58,7 +59,7 @@ def _resolved(schema: object, root: object, depth: int) -> Mapping[str, Any]:
         rest = {key: value for key, value in plan.items() if key != "$ref"}
         plan = _merged(rest, _at(root, reference))
     parts = plan.get("allOf")
-    if _is_list(parts) and depth < _DEEPEST:
+    if is_list(parts) and depth < _DEEPEST:
         plan = {key: value for key, value in plan.items() if key != "allOf"}
         for part in parts:
             plan = _merged(plan, _resolved(part, root, depth + 1))
@@ -71,17 +72,17 @@ def _at(root: object, reference: str) -> object:
         return {}
     for step in reference[1:].split("/")[1:]:
         name = step.replace("~1", "/").replace("~0", "~")
-        place = place.get(name, {}) if _is_map(place) else {}
+        place = place.get(name, {}) if is_map(place) else {}
     return place
 
 
 def _merged(first: Mapping[str, Any], second: object) -> dict[str, Any]:
     """Return both schemas in one: properties and required are joined, of the rest `second` wins."""
-    other: Mapping[str, Any] = second if _is_map(second) else {}
+    other: Mapping[str, Any] = second if is_map(second) else {}
     both = {**first, **other}
-    if _is_map(first.get("properties")) and _is_map(other.get("properties")):
+    if is_map(first.get("properties")) and is_map(other.get("properties")):
         both["properties"] = {**first["properties"], **other["properties"]}
-    if _is_list(first.get("required")) and _is_list(other.get("required")):
+    if is_list(first.get("required")) and is_list(other.get("required")):
         both["required"] = [*first["required"], *other["required"]]
     return both
 
@@ -113,7 +114,7 @@ def _typed(plan: Mapping[str, Any], root: object, chance: Chance, depth: int) ->
 
 def _kind(plan: Mapping[str, Any]) -> str:
     kind = plan.get("type")
-    if _is_list(kind):
+    if is_list(kind):
         kind = next((name for name in kind if name != "null"), "null")
     if isinstance(kind, str):
         return kind
@@ -124,9 +125,9 @@ def _kind(plan: Mapping[str, Any]) -> str:
 
 def _object(plan: Mapping[str, Any], root: object, chance: Chance, depth: int) -> dict[str, Any]:
     properties = plan.get("properties")
-    fields: Mapping[str, Any] = properties if _is_map(properties) else {}
+    fields: Mapping[str, Any] = properties if is_map(properties) else {}
     needed = plan.get("required")
-    required: list[Any] = needed if _is_list(needed) else []
+    required: list[Any] = needed if is_list(needed) else []
     if not fields and not required and depth == 0:
         return {chance.pick(NOUNS): chance.pick(NOUNS)} if not plan else {}
     if depth >= _DEEPEST:
@@ -142,7 +143,7 @@ def _array(plan: Mapping[str, Any], root: object, chance: Chance, depth: int) ->
     if depth >= _DEEPEST:
         return []
     heads = plan.get("prefixItems")
-    first: list[Any] = heads[:size] if _is_list(heads) else []
+    first: list[Any] = heads[:size] if is_list(heads) else []
     rest = [plan.get("items", True)] * (size - len(first))
     return [_value(item, root, chance, depth + 1) for item in [*first, *rest]]
 
@@ -180,11 +181,3 @@ def _amount(value: object, default: Any = None) -> Any:
     """Return a bound as it is, or `default`: whole numbers stay whole."""
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     return value if is_number and (default is None or value != 0) else default
-
-
-def _is_map(value: object) -> TypeGuard[Mapping[str, Any]]:
-    return isinstance(value, Mapping)
-
-
-def _is_list(value: object) -> TypeGuard[list[Any]]:
-    return isinstance(value, list)

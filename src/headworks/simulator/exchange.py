@@ -8,6 +8,7 @@ import msgspec
 
 from headworks.simulator import problems
 from headworks.simulator.config import Ending
+from headworks.simulator.fields import is_map
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -46,36 +47,35 @@ class Exchange:
         self.path: str = scope["path"]
         self.query: bytes = scope.get("query_string", b"")
         self.headers: dict[bytes, bytes] = dict(scope["headers"])
-        self.is_begun = False
+        self.content = b""
 
-    async def body(self) -> bytes:
-        """Return the whole request body, or raise `Gone`."""
+    async def read(self) -> None:
+        """Take in the whole request body, or raise `Gone`."""
         parts: list[bytes] = []
-        while True:
+        more = True
+        while more:
             message = await self._receive()
             if message["type"] == "http.disconnect":
                 raise Gone
             parts.append(message.get("body", b""))
-            if not message.get("more_body", False):
-                return b"".join(parts)
+            more = message.get("more_body", False)
+        self.content = b"".join(parts)
 
-    async def fields(self) -> dict[str, Any]:
+    def fields(self) -> dict[str, Any]:
         """Return the JSON object in the body, or raise its refusal."""
-        content = await self.body()
         kind = self.headers.get(b"content-type", b"").decode("latin-1")
         if kind.partition(";")[0].strip().lower() != "application/json":
             raise problems.wrong_type(kind)
         try:
-            fields = _decode(content)
+            fields = _decode(self.content)
         except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
             raise problems.not_json() from None
-        if not isinstance(fields, dict):
+        if not is_map(fields):
             raise problems.not_json()
         return fields
 
     async def start(self, status: int, headers: Mapping[str, str]) -> None:
         """Send the head."""
-        self.is_begun = True
         listed = [(name.encode(), value.encode()) for name, value in headers.items()]
         await self._send({"type": "http.response.start", "status": status, "headers": listed})
 
@@ -83,18 +83,20 @@ class Exchange:
         """Send a part of the body, the last one without `more`."""
         await self._send({"type": "http.response.body", "body": data, "more_body": more})
 
-    async def break_off(self, how: Ending) -> None:
-        """End the answer where it is: by a clean end, or by closing or resetting the connection.
+    async def answer(self, status: int, content: bytes, headers: Mapping[str, str]) -> None:
+        """Send a whole answer."""
+        await self.start(status, {**headers, "content-length": str(len(content))})
+        await self.write(content, more=False)
 
-        Raises:
-            Gone: The connection is no more.
-        """
+    async def break_off(self, how: Ending) -> None:
+        """End the answer where it is: cleanly, or with the connection, and then hang."""
         if how == "clean":
             await self.write(b"", more=False)
             return
         connection = self._scope.get("extensions", {}).get(CONNECTION)
         if connection is None:
             raise RuntimeError("this ASGI server lends no connection to break")
+        await asyncio.sleep(0)  # noqa: TID251 - not a wait: lets the loop write what was sent
         if how == "rst":
             connection.reset()
         else:
@@ -102,14 +104,16 @@ class Exchange:
         await self.hang()
 
     async def hang(self) -> None:
-        """Do nothing until the client has gone, then raise `Gone`."""
+        """Do nothing. Ends when `while_connected` ends it."""
+        await asyncio.get_running_loop().create_future()
+
+    async def _watch(self) -> None:
         while (await self._receive())["type"] != "http.disconnect":
             pass
-        raise Gone
 
     async def while_connected(self, work: Coroutine[Any, Any, None]) -> None:
         """Run `work` to its end, or stop it and raise `Gone` as soon as the client has gone."""
-        worker, watcher = asyncio.create_task(work), asyncio.create_task(self.hang())
+        worker, watcher = asyncio.create_task(work), asyncio.create_task(self._watch())
         try:
             await asyncio.wait((worker, watcher), return_when=asyncio.FIRST_COMPLETED)
         finally:

@@ -3,7 +3,7 @@
 import fnmatch
 from collections import Counter
 from collections.abc import Sequence
-from typing import Literal, cast, final, get_args
+from typing import Literal, final, get_args
 
 import msgspec
 
@@ -56,7 +56,7 @@ class Faults:
         self._struck.clear()
         self._seen.clear()
 
-    def _strikes(self, number: int, rule: FaultRule, path: str, model: str, key: str) -> bool:  # noqa: PLR0917 - the rule, and the facts it looks at
+    def _strikes(self, number: int, rule: FaultRule, path: str, model: str, key: str) -> bool:
         if rule.times is not None and self._struck[number] >= rule.times:
             return False
         if not fnmatch.fnmatchcase(model, rule.model) or not fnmatch.fnmatchcase(path, rule.path):
@@ -106,6 +106,6 @@ def is_due(rule: FaultRule | None, kind: str, sent: int) -> bool:
     return kind != "open" and (sent >= rule.after or kind == "close")
 
 
-def ending(rule: FaultRule) -> Ending:
+def ending(rule: FaultRule | None) -> Ending:
     """Return how a stream breaks off once a fault in mid-stream has struck."""
-    return cast("Ending", rule.ending) if rule.fault == "cut_after" else "clean"
+    return rule.ending if rule and rule.fault == "cut_after" else "clean"

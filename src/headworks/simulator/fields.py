@@ -1,7 +1,7 @@
 """Reads the fields of a request, and refuses what the real API would refuse."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeGuard
 
 from headworks.simulator import problems
 
@@ -34,7 +34,7 @@ def stops(fields: Mapping[str, Any]) -> tuple[str, ...]:
     if value is None:
         return ()
     found = [value] if isinstance(value, str) else value
-    if not isinstance(found, list) or not all(isinstance(stop, str) for stop in found):
+    if not is_list(found) or not all(isinstance(stop, str) for stop in found):
         raise problems.wrong_field("stop", "a string or an array of strings", value)
     return tuple(stop for stop in found[:_MOST_STOPS] if stop)
 
@@ -48,4 +48,14 @@ def tier(fields: Mapping[str, Any]) -> str:
 def section(fields: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     """Return a field that is an object, empty when it is not there or something else."""
     value = fields.get(name)
-    return value if isinstance(value, dict) else {}
+    return value if is_map(value) else {}
+
+
+def is_map(value: object) -> TypeGuard[dict[str, Any]]:
+    """Return whether a JSON value is an object."""
+    return isinstance(value, dict)
+
+
+def is_list(value: object) -> TypeGuard[list[Any]]:
+    """Return whether a JSON value is an array."""
+    return isinstance(value, list)

@@ -3,14 +3,17 @@
 import hashlib
 import re
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple, final
+from collections.abc import Mapping
+from functools import partial
+from typing import Any, final
 
 import msgspec
 
-from headworks.core.tokens import Kind, count_request, encoding_of
+from headworks.core.tokens import Count, Kind, count_request, encoding_of
 from headworks.simulator import problems
 from headworks.simulator.answers import Piece
+from headworks.simulator.fields import is_list, tier
+from headworks.simulator.models import Models
 from headworks.tokenizer import Tokenizer
 from headworks.types import Usage
 
@@ -21,19 +24,12 @@ _SPAN = re.compile(r".{200}.*?(?<=[a-z.,])(?= [a-z])|.+", re.DOTALL)
 """Parts of a text that no token crosses: a space between two words always begins a token."""
 
 
-class Window(NamedTuple):
-    """What a model takes at most; None is no limit."""
-
-    context: int | None = None
-    output: int | None = None
-
-
 @final
 class Meter:
     """Counts for one simulator, and remembers the prompts it saw."""
 
-    def __init__(self, tokenizer: Tokenizer, window: Callable[[str], Window]) -> None:
-        self._tokenizer, self._window = tokenizer, window
+    def __init__(self, tokenizer: Tokenizer, models: Models) -> None:
+        self._tokenizer, self._models = tokenizer, models
         self._seen: OrderedDict[bytes, None] = OrderedDict()
 
     def split(self, text: str, model: str) -> list[Piece]:
@@ -53,17 +49,22 @@ class Meter:
     def measure(self, kind: Kind, fields: Mapping[str, Any], credential: str) -> Usage:
         """Return the prompt's tokens, or raise the refusal of one that does not fit."""
         model = str(fields.get("model", ""))
-        encoding = encoding_of(model)
-        tokens = count_request(fields, lambda text: self._tokenizer.count(text, encoding), kind)
-        limit = self._window(model).context
+        count = partial(self._tokenizer.count, encoding=encoding_of(model))
+        tokens = count_request(fields, count, kind)
+        limit = self._models.window(model).context
         if limit is not None and tokens > limit:
-            raise problems.too_long(kind, limit, tokens)
+            most = _longest(fields, count) or tokens if kind == "embeddings" else tokens
+            if most > limit:
+                raise problems.too_long(kind, limit, most)
+        service = self._models.tier(model, tier(fields))
+        if kind == "embeddings":
+            return Usage(tokens, tier=service)
         cached = self._cached(fields, f"{credential}\0{model}", tokens)
-        return Usage(tokens, cached=cached)
+        return Usage(tokens, cached=cached, tier=service)
 
     def check_bound(self, model: str, param: str, bound: int | None) -> None:
         """Raise the refusal of an output bound that the model cannot reach."""
-        most = self._window(model).output
+        most = self._models.window(model).output
         if bound is not None and most is not None and bound > most:
             raise problems.too_many(param, bound, most)
 
@@ -88,6 +89,14 @@ class Meter:
             self._seen.popitem(last=False)
         cached = tokens * known // len(prompt) // _CACHE_STEP * _CACHE_STEP
         return cached if cached >= _LEAST_CACHED else 0
+
+
+def _longest(fields: Mapping[str, Any], count: Count) -> int:
+    """Return the tokens of the longest of several inputs, 0 when there is one alone."""
+    given = fields.get("input")
+    items = given if is_list(given) else []
+    each = (count_request({"input": item}, count, "embeddings") for item in items)
+    return max(each, default=0)
 
 
 def _packed(fields: Mapping[str, Any]) -> bytes:

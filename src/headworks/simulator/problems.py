@@ -8,11 +8,6 @@ import msgspec
 from headworks.simulator.config import FaultRule
 
 _KEYS_PAGE = "https://platform.openai.com/account/api-keys"
-_TYPES = {
-    401: "invalid_request_error",
-    429: "requests",
-    503: "service_unavailable_error",
-}
 _CODES = {
     401: "invalid_api_key",
     429: "rate_limit_exceeded",
@@ -31,13 +26,21 @@ _QUOTA = (
     "information on this error, read the docs: "
     "https://platform.openai.com/docs/guides/error-codes/api-errors."
 )
-_QUOTA_CODES = frozenset({
-    "insufficient_quota",
-    "credit_balance_exhausted",
-    "organization_spend_limit_exceeded",
-    "project_spend_limit_exceeded",
-    "organization_usage_limit_exceeded",
-})
+_TYPES = {
+    "rate_limit_exceeded": "requests",
+    "slow_down": "rate_limit_error",
+    "server_is_overloaded": "service_unavailable_error",
+    **dict.fromkeys(
+        (
+            "insufficient_quota",
+            "credit_balance_exhausted",
+            "organization_spend_limit_exceeded",
+            "project_spend_limit_exceeded",
+            "organization_usage_limit_exceeded",
+        ),
+        "insufficient_quota",
+    ),
+}
 _HTML = (
     "<html>\r\n<head><title>{0} Error</title></head>\r\n<body>\r\n<center><h1>{0} Error</h1>"
     "</center>\r\n<hr><center>cloudflare</center>\r\n</body>\r\n</html>\r\n"
@@ -166,7 +169,13 @@ def missing(param: str) -> Refusal:
 
 def wrong_field(param: str, expected: str, value: object) -> Refusal:
     """Refuse a field of the wrong type."""
-    names = {bool: "boolean", int: "integer", float: "decimal", str: "string", dict: "object"}
+    names: dict[type, str] = {
+        bool: "boolean",
+        int: "integer",
+        float: "decimal",
+        str: "string",
+        dict: "object",
+    }
     got = names.get(type(value), "array" if isinstance(value, list) else "null")
     return Refusal(
         400,
@@ -212,25 +221,26 @@ def too_long(kind: str, limit: int, tokens: int) -> Refusal:
 
 
 def ordered(rule: FaultRule, model: str) -> Refusal:
-    """Return the refusal that a fault rule asks for, with the usual words of its status."""
-    status, code = rule.status, rule.code or _CODES.get(rule.status)
-    kind = "invalid_request_error" if status < 500 else "server_error"  # noqa: PLR2004
-    message = _MESSAGES.get(status, f"The request failed with status {status}.")
-    if code in _QUOTA_CODES:
-        kind, message = "insufficient_quota", _QUOTA
+    """Return the refusal that a fault rule asks for, in the usual words of its status."""
+    code = rule.code or _CODES.get(rule.status)
+    wait = rule.retry_after
+    kind = "invalid_request_error" if rule.status < 500 else "server_error"  # noqa: PLR2004
+    kind = _TYPES.get(code or "", kind)
+    message = _MESSAGES.get(rule.status, f"The request failed with status {rule.status}.")
+    if kind == "insufficient_quota":
+        message = _QUOTA
     elif code == "rate_limit_exceeded":
-        kind, wait = "requests", f"{rule.retry_after or 1:g}s"
+        wait = 1 if wait is None else wait
         message = (
             f"Rate limit reached for {model or 'default'} in organization org-simulator on "
-            f"requests per min (RPM): Limit 500, Used 500, Requested 1. Please try again in {wait}."
+            f"requests per min (RPM): Limit 500, Used 500, Requested 1. Please try again in {wait:g}s."
         )
-    headers = {} if rule.retry_after is None else {"retry-after": f"{rule.retry_after:g}"}
     return Refusal(
-        status,
+        rule.status,
         rule.message or message,
-        type=rule.type or _TYPES.get(status, kind) if code not in _QUOTA_CODES else kind,
+        type=rule.type or kind,
         code=code,
-        headers=headers,
+        headers={"retry-after": f"{wait:g}"} if wait else {},
         html=rule.html,
     )
 

@@ -9,24 +9,22 @@ import msgspec
 from headworks.core.tokens import is_reasoning
 from headworks.simulator import problems
 from headworks.simulator.answers import (
-    Answer,
     Ask,
     chosen_tool,
     compose,
     digest,
     function_tools,
+    obfuscation,
 )
-from headworks.simulator.chance import Chance
 from headworks.simulator.config import SimulatorConfig
-from headworks.simulator.fields import section, tier, whole_number
+from headworks.simulator.fields import is_list, is_map, section, whole_number
 from headworks.simulator.meter import Meter
 from headworks.simulator.problems import Refusal
 from headworks.simulator.reply import Step
 from headworks.types import Usage
 
 _LIMIT = "max_output_tokens"
-_OBFUSCATION = "a8Kc2mZq7TxR4vLp"
-_ECHOED = {
+_ECHOED: Mapping[str, Any] = {
     "instructions": None,
     _LIMIT: None,
     "metadata": {},
@@ -60,11 +58,9 @@ class ResponsesReply:
             prompt,
             output=self._answer.tokens,
             reasoning=self._answer.reasoning,
-            tier=tier(fields),
         )
         options = section(fields, "stream_options")
         self._obfuscates = options.get("include_obfuscation") is not False
-        self._chance = Chance(config.seed, "responses", self._ask.key)
         self.id, self.created, self._sent = "", 0, 0
 
     def name(self, serial: str, created: int) -> None:
@@ -101,7 +97,11 @@ class ResponsesReply:
         part = _part("")
         yield Step("open", self._event("response.content_part.added", **place, part=part))
         for piece in self._answer.pieces:
-            more = {"delta": piece.text, "logprobs": [], **self._obfuscation()}
+            more: dict[str, Any] = {
+                "delta": piece.text,
+                "logprobs": [],
+                **self._padding(piece.text),
+            }
             data = self._event("response.output_text.delta", **place, **more)
             yield Step("token", data, piece.tokens)
         text = self._answer.text
@@ -112,17 +112,15 @@ class ResponsesReply:
     def _called(self) -> Iterator[Step]:
         place = {"item_id": self._item_id, "output_index": 0}
         for piece in self._answer.pieces:
-            more = {"delta": piece.text, **self._obfuscation()}
+            more = {"delta": piece.text, **self._padding(piece.text)}
             data = self._event("response.function_call_arguments.delta", **place, **more)
             yield Step("token", data, piece.tokens)
         more = {"name": self._answer.tool, "arguments": self._answer.text}
         done = self._event("response.function_call_arguments.done", **place, **more)
         yield Step("close", done)
 
-    def _obfuscation(self) -> dict[str, str]:
-        if not self._obfuscates:
-            return {}
-        return {"obfuscation": _OBFUSCATION[self._chance.below(12) :]}
+    def _padding(self, text: str) -> dict[str, str]:
+        return {"obfuscation": obfuscation(text)} if self._obfuscates else {}
 
     def _event(self, kind: str, **fields: object) -> bytes:
         body = {"type": kind, "sequence_number": self._sent, **fields}
@@ -200,8 +198,8 @@ def _check(fields: Mapping[str, Any]) -> None:
 def _ask(fields: Mapping[str, Any], config: SimulatorConfig) -> Ask:
     model, key = str(fields["model"]), digest(fields, config.seed)
     given = fields["input"]
-    last = given[-1] if isinstance(given, list) and given else {}
-    is_asked = isinstance(given, str) or (isinstance(last, dict) and last.get("role") == "user")
+    last: object = given[-1] if is_list(given) and given else None
+    is_asked = isinstance(given, str) or (is_map(last) and last.get("role") == "user")
     tools = list(function_tools(fields.get("tools"))) if is_asked else []
     effort = section(fields, "reasoning").get("effort") if is_reasoning(model) else ""
     return Ask(

@@ -4,27 +4,32 @@ from collections.abc import Iterator
 
 from headworks.simulator.chance import Chance
 
-NOUNS = (
+
+def _bag(words: str) -> tuple[str, ...]:
+    return tuple(words.split())
+
+
+NOUNS = _bag(
     "river mill gate garden road market letter window bridge morning engine village harbor field "
     "stone tree house boat lamp forest teacher sailor farmer baker child clock table song map "
     "story island wheel tower valley path horse bird cloud winter summer kitchen library station "
     "train ship wall roof hill lake fish dog cat book door chair coat coin hand friend neighbor "
     "doctor painter writer crowd"
-).split()
-_ADJECTIVES = (
+)
+_ADJECTIVES = _bag(
     "quiet bright small green clear gentle warm narrow simple steady golden calm soft broad fresh "
     "patient careful distant young plain deep light strong quick slow empty late heavy little kind "
     "thin dark cold wide long sharp honest brave clever round modern"
-).split()
-_VERBS = (
+)
+_VERBS = _bag(
     "crossed carried followed found watched kept reached opened measured held joined built moved "
     "turned covered passed guided helped left filled saved shared painted met heard remembered"
-).split()
-_PLACES = "near beside under above behind toward across beyond along inside before after".split()
-_LINKS = "and while but until because as".split()
-_ADVERBS = "slowly again often gently quickly quietly always never once together soon".split()
-_DETERMINERS = "the each this that another every one his her our their its".split()
-_STARTS = "The Each This That Another Every One Our".split()
+)
+_PLACES = _bag("near beside under above behind toward across beyond along inside before after")
+_LINKS = _bag("and while but until because as")
+_ADVERBS = _bag("slowly again often gently quickly quietly always never once together soon")
+_DETERMINERS = _bag("the each this that another every one his her our their its")
+_STARTS = _bag("The Each This That Another Every One Our")
 
 
 def sentences(chance: Chance) -> Iterator[list[str]]:

@@ -4,12 +4,12 @@ All keys are held in memory; `follow` notices changes that any process makes to 
 store is changed through `stores.keystore`, which knows nothing of this module's memory.
 """
 
+import hmac
 import logging
 import sqlite3
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from hmac import compare_digest
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final
@@ -95,7 +95,7 @@ class SqliteKeys:
                 open_store(path).close()
             for _ in self._poll():
                 pass
-        except (sqlite3.Error, OSError, StoreUnusable) as error:
+        except (sqlite3.Error, OSError, StoreUnusable, ArithmeticError, ValueError) as error:
             self.close()
             raise ConfigurationError([f"{path}: the keys cannot be read: {error}"]) from error
         except ConfigurationError:
@@ -114,7 +114,7 @@ class SqliteKeys:
             )
         digest = self._pepper.digest(text)
         entry = self._by_id.get(text[_ID])
-        if not compare_digest(entry.digest if entry else _NOBODY, digest):
+        if not hmac.compare_digest(entry.digest if entry else _NOBODY, digest):
             entry = self._by_digest.get(digest)
         if entry is None:
             raise _unknown(text)
@@ -155,7 +155,7 @@ class SqliteKeys:
             with closing(self._poll()) as batches:
                 for _ in batches:
                     await self._clock.sleep(0)
-        except (sqlite3.Error, OSError, StoreUnusable, ConfigurationError) as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, the next look may succeed
             self.close()
             if self._unreadable_since is None:
                 self._unreadable_since = self._clock.time()

@@ -21,7 +21,6 @@ from typing import Any, Final, Literal
 import msgspec
 
 from headworks.core.keys import RANDOM_BYTES, mint
-from headworks.ports import Clock
 from headworks.stores.pepper import Pepper
 from headworks.stores.schema import StoreUnusable, open_store
 from headworks.types import RateLimits, Secret
@@ -87,17 +86,25 @@ class KeyStore:
     def __init__(
         self,
         path: Path,
-        clock: Clock,
+        time: Callable[[], float],
         *,
         patience: float = 2.0,
         entropy: Callable[[int], bytes] = secrets.token_bytes,
     ) -> None:
-        self._path, self._clock, self._patience = path, clock, patience
+        """Name the store.
+
+        Args:
+            path: The file; it is made by the first key.
+            time: The wall clock, such as `Clock.time`.
+            patience: Seconds to wait for other writers.
+            entropy: Returns so many bytes that nobody can guess.
+        """
+        self._path, self._time, self._patience = path, time, patience
         self._entropy = entropy
 
     def create(self, grant: Grant, pepper: Pepper) -> tuple[KeyRecord, Secret]:
         """Make a key; its secret is known to nobody but the caller of this."""
-        now = self._clock.time()
+        now = self._time()
         _check(grant, now)
         with self._changing() as store:
             _claim_pepper(store, pepper)
@@ -110,7 +117,7 @@ class KeyStore:
 
     def rotate(self, which: str, overlap: float, pepper: Pepper) -> tuple[KeyRecord, Secret]:
         """Replace a key, given by name or id; its older secrets end after `overlap` seconds."""
-        now = self._clock.time()
+        now = self._time()
         if overlap < 0:
             raise KeyRefused("the overlap must not be negative")
         with self._changing() as store:
@@ -133,7 +140,7 @@ class KeyStore:
             found = _find(store, which)
             store.executemany(
                 "UPDATE keys SET revoked_at = ? WHERE id = ? AND revoked_at IS NULL",
-                [(self._clock.time(), record.id) for record in found],
+                [(self._time(), record.id) for record in found],
             )
             ended = {record.id for record in found if record.revoked_at is None}
             return tuple(record for record in _find(store, which) if record.id in ended)
@@ -150,7 +157,7 @@ class KeyStore:
     ) -> tuple[KeyRecord, Secret]:
         key = mint(self._entropy(RANDOM_BYTES))
         origin = key.id if old is None else old.origin
-        digest, created = pepper.digest(key.secret.reveal()), self._clock.time()
+        digest, created = pepper.digest(key.secret.reveal()), self._time()
         record = KeyRecord(key.id, origin, grant, digest, created)
         if old is not None:
             store.execute("UPDATE keys SET replaced_by = ? WHERE id = ?", (key.id, old.id))

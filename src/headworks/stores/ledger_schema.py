@@ -83,18 +83,15 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
 PAGE_SIZE = 1024
 
 
-def ledger_path(store: str, base: Path | None = None) -> Path:
-    """Return the ledger's place for a store such as `sqlite:headworks.db`, beside the store.
-
-    A relative path starts at `base`, or at the working directory.
+def ledger_path(store: str | Path) -> Path:
+    """Return the ledger's place: beside a store such as `sqlite:headworks.db`, or a plain path.
 
     Raises:
         ConfigurationError: The store is no SQLite file.
     """
-    scheme, _, name = store.partition(":")
-    if scheme != "sqlite" or not name or name.startswith((":", "//")):
-        raise ConfigurationError([f"store: {store!r} is not of the form sqlite:path/to/file.db"])
-    path = (base or Path()) / name
+    path = Path(str(store).removeprefix("sqlite:"))
+    if "://" in str(store) or str(store).startswith("sqlite::") or not path.name:
+        raise ConfigurationError([f"store: {str(store)!r} is not of the form sqlite:path/to/file"])
     return path.with_name(f"{path.stem}.ledger{path.suffix or '.db'}")
 
 

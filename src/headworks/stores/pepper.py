@@ -55,8 +55,10 @@ def load_pepper(store: Path, configured: Secret | None = None) -> Pepper:
         if not path.exists():
             _create(path)
         return Pepper(_decode(path.read_bytes()))
-    except (OSError, ValueError) as error:
-        raise ConfigurationError([f"{path}: cannot be used as the key pepper: {error}"]) from error
+    except OSError as error:
+        raise ConfigurationError([f"{path}: the key pepper: {error.strerror}"]) from error
+    except ValueError as error:
+        raise ConfigurationError([f"{path}: the key pepper is damaged: {error}"]) from error
 
 
 def _decode(content: bytes) -> bytes:

@@ -111,7 +111,7 @@ class Connection(asyncio.BufferedProtocol):
 
         A fresh TLS connection may hold session tickets, which say nothing about it.
         """
-        if not self.is_open:
+        if not self.is_open or self._transport is None or self._transport.is_closing():
             return False
         if self._is_secure and not self.has_answered:
             return True
@@ -208,7 +208,7 @@ class Connection(asyncio.BufferedProtocol):
         """Take what was read into the buffer."""
         framer = self._framer
         if framer is None:
-            if self.is_open:
+            if not self.was_given_up:
                 self._owner.discard(self, poisoned=True)
             return
         self._fill = nbytes

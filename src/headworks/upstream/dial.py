@@ -60,15 +60,15 @@ class Dialler:
                 transport.set_protocol(connection)
                 connection.connection_made(transport)
                 return
-            # The connection learns of the new transport by `connection_made`.
             secured = await loop.start_tls(
                 transport, connection, self.ssl_context, server_hostname=self.origin.host
             )
-            if secured is not None and not connection.is_open:
-                connection.connection_made(secured)
         except BaseException:
             tunnel.close()
             raise
+        if secured is None:
+            raise ConnectFailed(f"The tunnel to {self.origin} closed while it was secured.")
+        connection.connection_made(secured)
 
     def connect_request(self) -> bytes:
         """Return the request that asks the proxy for a tunnel."""

@@ -240,10 +240,11 @@ class Framer:
         return Progress.MORE
 
     def _end_chunks(self, last: bytes) -> Progress:
-        if not last.endswith(_EMPTY_LINE):
+        """Judge the end of a chunked body by the last five bytes of its packet, case 2 above."""
+        if len(last) <= len(_EMPTY_LINE):
             return Progress.UNCLEAN
-        if last[:1] in b"\r\n":
-            return Progress.UNCLEAN if len(last) == len(_EMPTY_LINE) else Progress.SURPLUS
+        if last[1:] != _EMPTY_LINE or last[:1] in b"\r\n":
+            return Progress.SURPLUS
         return self._end()
 
     def _end(self) -> Progress:

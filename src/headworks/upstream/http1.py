@@ -26,7 +26,6 @@ had served before and dies before it answers raises `ConnectionLost` with `Retry
 the caller decides.
 """
 
-import asyncio
 import ssl
 
 from headworks.types import Timeouts
@@ -46,6 +45,7 @@ __all__ = [
     "tls_context",
 ]
 
+_LIMITS = ClientLimits()
 _UNUSED = Statistics(0, 0, 0, 0, 0, 0, 0)
 
 
@@ -58,7 +58,7 @@ class HttpClient:
         *,
         ssl_context: ssl.SSLContext | None = None,
         proxy: Proxy | None = None,
-        limits: ClientLimits = ClientLimits(),
+        limits: ClientLimits = _LIMITS,
     ) -> None:
         """Take an origin; `ssl_context` defaults to the system's trust, for https."""
         if not origin.is_secure:

@@ -5,6 +5,8 @@ import ssl
 from dataclasses import dataclass
 from urllib.parse import SplitResult, urlsplit
 
+from typing_extensions import override
+
 from headworks.types import Headers, Secret
 
 __all__ = ["ClientLimits", "Origin", "Proxy", "request_head", "tls_context"]
@@ -53,6 +55,7 @@ class Origin:
         host = bracketed(self.host)
         return host if _PORTS.get(self.scheme) == self.port else f"{host}:{self.port}"
 
+    @override
     def __str__(self) -> str:
         return f"{self.scheme}://{self.authority}"
 
@@ -76,7 +79,7 @@ class ClientLimits:
 
     Attributes:
         connections: Open at once, in any state.
-        idle: Kept open after their answers.
+        idle: Kept open after their answers and their rest.
         idle_seconds: A connection idle for longer is closed: sooner than most servers would.
         quiet_seconds: A connection rests this long before it serves again, while another may be
             opened instead: bytes that a faulty server sends late find nobody waiting.

@@ -9,6 +9,9 @@ from headworks.upstream.connection import BUFFER_SIZE, Connection
 from headworks.upstream.dial import Dialler
 from headworks.upstream.origin import ClientLimits
 
+_TICK = 0.001
+"""Resolution of the loop's timers, in seconds."""
+
 
 @dataclass(frozen=True, slots=True)
 class Statistics:
@@ -43,11 +46,12 @@ class Pool:
         self.limits = limits
         self.buffer = memoryview(bytearray(BUFFER_SIZE))
         self._dialler = dialler
-        self.loop = self._loop = asyncio.get_running_loop()
+        self.loop = asyncio.get_running_loop()
         self._open: set[Connection] = set()
         self._resting: deque[Connection] = deque()
         self._rested: deque[Connection] = deque()
         self._waiters: deque[asyncio.Future[Connection]] = deque()
+        self._trimmer: asyncio.TimerHandle | None = None
         self._is_closed = False
         self._distrusted_until = 0.0
         self._opened_total = self._reused_total = self._discarded_total = 0
@@ -56,10 +60,7 @@ class Pool:
 
     def take(self) -> Connection | None:
         """Return an idle connection that is fit to serve, None when there is none."""
-        resting, rested = self._resting, self._rested
-        quiet_since = self._loop.time() - self.limits.quiet_seconds
-        while resting and resting[0].idle_since <= quiet_since:
-            rested.append(resting.popleft())
+        self._end_rests()
         while connection := self._next_idle():
             if connection.is_silent():
                 self._reused_total += 1
@@ -75,7 +76,7 @@ class Pool:
             ConnectTimeout: `connect` seconds were not enough.
             DeadlineExceeded: `total_at`, seconds on the loop's clock, came first.
         """
-        until = min(self._loop.time() + connect, total_at)
+        until = min(self.loop.time() + connect, total_at)
         while True:
             if self._is_closed:
                 raise ConnectFailed("The client is closed.")
@@ -85,7 +86,9 @@ class Pool:
                 connection = self._add()
             else:
                 connection = await self._wait_turn(until, total_at)
-            if not connection.has_answered and not connection.is_open:
+            if connection.was_given_up:
+                continue
+            if not connection.is_open:
                 await self._dial(connection, until, total_at)
                 return connection
             if connection.is_silent():
@@ -96,6 +99,8 @@ class Pool:
     def close(self) -> None:
         """Close idle connections; busy ones close when their answers end."""
         self._is_closed = True
+        if self._trimmer is not None:
+            self._trimmer.cancel()
         self._close_idle()
         while self._waiters:
             waiter = self._waiters.popleft()
@@ -119,7 +124,7 @@ class Pool:
 
     def release(self, connection: Connection) -> None:
         """Keep a clean connection, or hand it to the call that waits longest."""
-        if self._is_closed or self._distrusted_until > self._loop.time():
+        if self._is_closed or self._distrusted_until > self.loop.time():
             connection.close()
             return
         connection.rest()
@@ -128,10 +133,9 @@ class Pool:
             if not waiter.done():
                 waiter.set_result(connection)
                 return
-        if len(self._resting) + len(self._rested) >= self.limits.idle:
-            connection.close()
-        else:
-            self._resting.append(connection)
+        self._resting.append(connection)
+        if self._trimmer is None:
+            self._trimmer = self.loop.call_later(self.limits.quiet_seconds, self._trim)
 
     def forget(self, connection: Connection) -> None:
         """Free the connection's slot, for the call that waits longest. Idempotent."""
@@ -152,7 +156,7 @@ class Pool:
             self._discarded_total += 1
         connection.close()
         if poisoned:
-            self._distrusted_until = self._loop.time() + self.limits.distrust_seconds
+            self._distrusted_until = self.loop.time() + self.limits.distrust_seconds
             self._close_idle()
 
     # Below.
@@ -168,23 +172,40 @@ class Pool:
             return None
         return resting.popleft()
 
+    def _end_rests(self) -> None:
+        resting = self._resting
+        if resting:
+            quiet_since = self.loop.time() - self.limits.quiet_seconds
+            while resting and resting[0].idle_since <= quiet_since:
+                self._rested.append(resting.popleft())
+
+    def _trim(self) -> None:
+        """Close what `idle` does not allow, the longest idle first."""
+        self._trimmer = None
+        self._end_rests()
+        while len(self._rested) > self.limits.idle:
+            self._rested.popleft().close()
+        if self._resting:
+            due = self._resting[0].idle_since + self.limits.quiet_seconds
+            self._trimmer = self.loop.call_at(due + _TICK, self._trim)
+
     def _close_idle(self) -> None:
         for idle in (self._resting, self._rested):
             while idle:
                 idle.pop().close()
 
     def _add(self) -> Connection:
-        connection = Connection(self, self._loop)
+        connection = Connection(self, self.loop)
         self._open.add(connection)
         return connection
 
     async def _wait_turn(self, until: float, total_at: float) -> Connection:
         """Wait for a connection, or for the slot of one that is still to be opened."""
         most = self.limits.connections
-        waiter: asyncio.Future[Connection] = self._loop.create_future()
+        waiter: asyncio.Future[Connection] = self.loop.create_future()
         self._waiters.append(waiter)
         error = _late(f"All {most} connections were busy for too long.", until, total_at)
-        timer = self._loop.call_at(until, _give_up, waiter, error)
+        timer = self.loop.call_at(until, _give_up, waiter, error)
         try:
             return await waiter
         except BaseException:
@@ -208,15 +229,13 @@ class Pool:
 
     async def _dial(self, connection: Connection, until: float, total_at: float) -> None:
         """Connect, in a task that the call may leave at any moment."""
-        opened: asyncio.Future[None] = self._loop.create_future()
-        task = self._loop.create_task(self._dialler.dial(connection))
+        opened: asyncio.Future[None] = self.loop.create_future()
+        task = self.loop.create_task(self._dialler.dial(connection))
         task.add_done_callback(lambda done: _pass_on(done, opened))
         error = _late(f"{self._dialler.origin} did not accept a connection.", until, total_at)
-        timer = self._loop.call_at(until, _give_up, opened, error)
+        timer = self.loop.call_at(until, _give_up, opened, error)
         try:
             await opened
-            if not connection.is_silent():
-                raise ConnectFailed(f"{self._dialler.origin} closed or spoke before it was asked.")
         except BaseException:
             task.cancel()
             connection.close()
@@ -224,6 +243,9 @@ class Pool:
         finally:
             timer.cancel()
         self._opened_total += 1
+        if not connection.is_silent():
+            self.discard(connection)
+            raise ConnectFailed(f"{self._dialler.origin} closed or spoke before it was asked.")
 
 
 def _late(what: str, until: float, total_at: float) -> CallError:

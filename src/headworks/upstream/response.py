@@ -6,6 +6,7 @@ answer never looks into a connection, so that whatever a connection receives lat
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
 from typing import Protocol
 
 from headworks.errors import (
@@ -121,6 +122,16 @@ class HttpResponse:
     def chunks(self) -> AsyncIterator[bytes]:
         """Yield the body as it arrives; raises as `read`, with `StreamTruncated` at a cut."""
         return _Chunks(self._next)
+
+    async def drain(self, seconds: float) -> None:
+        """Read and forget what is left of the body, for at most so long. Never raises."""
+        source = self._source
+        if source is not None:
+            self._total_at = min(self._total_at, self._loop.time() + seconds)
+            source.watch(self._total_at)
+        with suppress(CallError):
+            while await self._next():
+                pass
 
     async def aclose(self) -> None:
         """Close the connection unless the answer is complete. Idempotent, never waits."""

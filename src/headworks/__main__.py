@@ -1,0 +1,5 @@
+"""`python -m headworks` is the `headworks` command."""
+
+from headworks.cli import main
+
+main()

@@ -1,0 +1,143 @@
+"""`headworks serve`: the gateway."""
+
+import os
+import sys
+from collections import ChainMap
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:  # `headworks --help` does not pay for the server
+    from headworks.config.settings import Config
+
+    Load = Callable[[], Config]
+
+
+def serve(
+    *,
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            "--config",
+            "-c",
+            help="The configuration. Default: $HEADWORKS_CONFIG, else ./headworks.yaml, else none: "
+            "then OPENAI_API_KEY alone makes a configuration.",
+            metavar="FILE",
+        ),
+    ] = None,
+    simulate: Annotated[
+        bool,
+        typer.Option("--simulate", help="Put the practice OpenAI in place of every upstream."),
+    ] = False,
+) -> None:
+    """Run the gateway until SIGTERM or Ctrl-C; SIGHUP or a change of the file reloads it.
+
+    \b
+    OPENAI_API_KEY=sk-... headworks serve       one upstream, a key made for you
+    headworks serve --simulate                  no API key needed: answers are made up
+    headworks serve --config deploy/headworks.yaml
+    """  # noqa: D301 - \b is typer's mark for lines that stay as they are
+    from headworks.gateway.server import run
+
+    with ExitStack() as until_stopped:
+        load = _with_simulator(config, until_stopped) if simulate else _loader(config)
+        code = run(_serve(load))
+    raise typer.Exit(code)
+
+
+def _loader(config: Path | None) -> "Load":
+    """Return a function that reads the configuration as it is now."""
+
+    def load() -> "Config":
+        from headworks.config.loading import find, load
+
+        return load(config or find(os.environ), os.environ)
+
+    return load
+
+
+def _with_simulator(config: Path | None, stack: ExitStack) -> "Load":
+    """Return a function that reads the configuration with the practice OpenAI as every upstream."""
+    from headworks.config.loading import find, load
+    from headworks.config.settings import CredentialConfig, RouteConfig
+    from headworks.simulator import REALISTIC, SimulatorConfig, running
+    from headworks.types import Secret
+
+    secret = "sk-simulator"  # noqa: S105 - the practice OpenAI's own, known to all
+    path = config or find(os.environ)
+    environ = ChainMap(os.environ.copy(), {"OPENAI_API_KEY": secret})
+    routes: list[RouteConfig] = [
+        route for model in load(path, environ).models.values() for route in model.routes
+    ]
+    models = dict.fromkeys(route.model for route in routes)
+    simulator = stack.enter_context(running(SimulatorConfig(models=models, latency=REALISTIC)))
+    credentials = (CredentialConfig("simulator", Secret(secret)),)
+
+    def simulated() -> "Config":
+        read = load(path, environ)
+        upstreams = {
+            name: replace(
+                upstream,
+                base_url=simulator.base_url,
+                credentials=credentials,
+                proxy=None,
+                ca_file=None,
+            )
+            for name, upstream in read.upstreams.items()
+        }
+        return replace(read, upstreams=upstreams)
+
+    return simulated
+
+
+async def _serve(load: "Load") -> None:
+    from headworks.build import Assembly
+    from headworks.config.settings import known_secrets
+    from headworks.gateway.station import Station
+    from headworks.observe.journal import CallLog
+    from headworks.observe.log import Redaction, configure_logging
+
+    config = load()
+    redaction = Redaction(known_secrets(config))
+    configure_logging(
+        redaction,
+        style="json" if config.log.format == "json" else "text",
+        level=config.log.level.upper(),
+    )
+    calls = CallLog(sys.stderr.buffer, redaction)
+    assembly = Assembly(config, journals=(calls,) if config.log.calls else ())
+    try:
+        if not config.keys and not assembly.keys.statistics().stored:
+            load = _with_generated_key(load)
+            await assembly.reload(load())
+        server = Station(assembly, load).server(announce=typer.echo)
+    except BaseException:
+        await assembly.aclose()
+        raise
+    for warning in config.warnings:
+        typer.echo(f"warning: {warning}", err=True)
+    with server.signals():
+        await server.run()
+
+
+def _with_generated_key(load: "Load") -> "Load":
+    """Return a function that adds a key of this process to the configuration; tell the key."""
+    import secrets
+
+    from headworks.config.settings import KeyConfig
+    from headworks.core.keys import RANDOM_BYTES, mint
+
+    secret = mint(secrets.token_bytes(RANDOM_BYTES)).secret
+    typer.echo("There is no key yet. Until this process ends, this one may use every model:")
+    typer.echo(f"  export OPENAI_API_KEY={secret.reveal()}")
+    typer.echo("Make lasting ones with `headworks keys create`, or name them in headworks.yaml.")
+
+    def with_key() -> "Config":
+        read = load()
+        return replace(read, keys=(*read.keys, KeyConfig("generated", secret)))
+
+    return with_key

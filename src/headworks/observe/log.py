@@ -1,0 +1,129 @@
+"""What the process writes to its log: no secret, no control character, one line a record."""
+
+import base64
+import json
+import logging
+import re
+import sys
+import urllib.parse
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Literal, TextIO
+
+from typing_extensions import override
+
+from headworks.types import Secret
+
+_SHORTEST = 4
+"""Secrets below this length are left alone: a log without the letter `a` helps nobody."""
+
+_CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+
+
+class Redaction:
+    """Replaces every known secret by `***`, in whichever form it appears.
+
+    Forms: as it is, in JSON, percent-encoded, and in base64 at each of the three places that it can
+    have in a longer text (as in `Authorization: Basic`).
+    """
+
+    def __init__(self, secrets: Iterable[Secret] = ()) -> None:
+        self._forms: tuple[str, ...] = ()
+        self.learn(secrets)
+
+    def learn(self, secrets: Iterable[Secret]) -> None:
+        """Know more secrets from now on; what was known stays known."""
+        forms = set(self._forms)
+        for secret in secrets:
+            forms.update(_forms(secret.reveal()))
+        self._forms = tuple(sorted(forms, key=len, reverse=True))
+
+    def apply(self, text: str) -> str:
+        """Return the text without any secret."""
+        for form in self._forms:
+            if form in text:
+                text = text.replace(form, "***")
+        return text
+
+
+def _forms(value: str) -> set[str]:
+    """Return how a secret may look in a text."""
+    if len(value) < _SHORTEST:
+        return set()
+    forms = {
+        value,
+        json.dumps(value)[1:-1],
+        json.dumps(value, ensure_ascii=False)[1:-1],
+        urllib.parse.quote(value, safe=""),
+        urllib.parse.quote(value),
+        urllib.parse.quote_plus(value),
+        repr(value)[1:-1],
+    }
+    raw = value.encode()
+    for shift in range(3):
+        encoded = base64.b64encode(bytes(shift) + raw).decode()
+        core = encoded[(0, 2, 3)[shift] : (len(raw) + shift) * 8 // 6]
+        if len(core) > _SHORTEST:
+            forms |= {core, core.replace("+", "-").replace("/", "_")}
+    return forms
+
+
+def escape(text: str) -> str:
+    """Return the text with control characters spelled out, so that it stays one harmless line."""
+    return _CONTROLS.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
+
+
+class _Line(logging.Formatter):
+    """Writes a record as one line of text, without secrets."""
+
+    def __init__(self, redaction: Redaction) -> None:
+        super().__init__()
+        self._redaction = redaction
+
+    @override
+    def format(self, record: logging.LogRecord) -> str:
+        level = record.levelname.lower()
+        return f"{_moment(record.created)} {level:<8} {record.name}: {self.message(record)}"
+
+    def message(self, record: logging.LogRecord) -> str:
+        """Return what the record says, with its traceback, safe to show."""
+        text = record.getMessage()
+        if record.exc_info:
+            text += "\n" + self.formatException(record.exc_info)
+        return escape(self._redaction.apply(text))
+
+
+class _JsonLine(_Line):
+    """Writes a record as one line of JSON, without secrets."""
+
+    @override
+    def format(self, record: logging.LogRecord) -> str:
+        return json.dumps(
+            {
+                "time": _moment(record.created),
+                "level": record.levelname.lower(),
+                "logger": record.name,
+                "message": self.message(record),
+            },
+            ensure_ascii=False,
+        )
+
+
+def _moment(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
+
+
+def configure_logging(
+    redaction: Redaction,
+    *,
+    style: Literal["json", "text"] = "text",
+    level: str = "INFO",
+    stream: TextIO | None = None,
+) -> None:
+    """Send the log of the whole process to `stream` (stderr), one line a record."""
+    out = logging.StreamHandler(stream or sys.stderr)
+    out.setFormatter(_JsonLine(redaction) if style == "json" else _Line(redaction))
+    root = logging.getLogger()
+    root.handlers[:] = [out]
+    root.setLevel(level)
+    logging.getLogger("asyncio").setLevel(logging.WARNING)

@@ -1,0 +1,34 @@
+"""The world as it is: time and chance. The one module that may ask for them."""
+
+import asyncio
+import random  # noqa: TID251 - here chance comes in
+import secrets
+import time
+
+
+class SystemClock:
+    """The machine's clocks."""
+
+    now = staticmethod(time.monotonic)  # noqa: TID251 - this is the Clock that is passed in
+    time = staticmethod(time.time)  # noqa: TID251 - likewise
+    sleep = staticmethod(asyncio.sleep)  # noqa: TID251 - likewise
+
+
+class SystemRandom:
+    """The machine's chance.
+
+    A call id is "call_", milliseconds since 1970, a number that goes up, and what only this
+    process has: unique, and sortable by time.
+    """
+
+    random = staticmethod(random.random)  # noqa: S311 - jitter, not secrets
+
+    def __init__(self) -> None:
+        self._process = secrets.token_hex(4)
+        self._count = 0
+
+    def call_id(self) -> str:
+        """Return an id that no other call has."""
+        self._count = (self._count + 1) & 0xFFFFFF
+        milliseconds = time.time_ns() // 1_000_000
+        return f"call_{milliseconds:011x}{self._count:06x}{self._process}"

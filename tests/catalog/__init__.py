@@ -1,0 +1,1 @@
+"""Promises of the catalogue: what models cost, and until when they live."""

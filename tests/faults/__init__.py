@@ -1,0 +1,1 @@
+"""The fault matrix: whatever breaks, and whenever, a call ends exactly once."""

@@ -1,0 +1,1 @@
+"""Tests of the practice OpenAI, with the official client as the judge."""

@@ -1,0 +1,378 @@
+"""The promises of a call, seen through both faces."""
+
+import json
+from dataclasses import dataclass
+
+import pytest
+
+from headworks.errors import (
+    ConnectFailed,
+    ConnectionLost,
+    DeadlineExceeded,
+    FirstByteTimeout,
+    InvalidRequest,
+    LedgerUnavailable,
+    StreamTruncated,
+    UpstreamAnswered,
+    UpstreamError,
+)
+from headworks.testing import EVENTS, WHOLE, FakeResponse
+from headworks.types import Usage
+from tests.world import CHAT, World
+
+pytestmark = pytest.mark.anyio
+URL = "/v1/chat/completions"
+
+
+@pytest.fixture
+def world():
+    return World()
+
+
+@pytest.fixture(params=["gateway", "inprocess"])
+def face(request):
+    return request.param
+
+
+@pytest.fixture
+async def client(world, face):
+    async with world.client(face) as client:
+        yield client
+
+
+def code(response) -> str:
+    return response.json()["error"]["code"]
+
+
+async def test_a_whole_answer_is_relayed_unchanged(client, world):
+    """The caller gets the provider's bytes, and learns what they cost."""
+    response = await client.post(URL, json=CHAT)
+
+    assert (response.status_code, response.content) == (200, WHOLE)
+    assert response.headers["x-headworks-route"] == "first/big"
+    assert response.headers["x-headworks-cost"] == "0.000000007"
+    assert response.headers["x-request-id"] == response.headers["x-headworks-call"]
+    assert [(row.usage, row.certainty) for row in world.ledger.rows] == [(Usage(3, 4), "exact")]
+    assert world.journal.outcomes == ["completed"]
+    world.assert_settled()
+
+
+async def test_a_stream_is_relayed_without_what_was_not_asked_for(client, world):
+    """Chunks come as they are; the usage chunk, which we asked for, stays with us."""
+    response = await client.post(URL, json={**CHAT, "stream": True})
+
+    shown = b"".join(EVENTS[:2]) + EVENTS[2].split(b"\n\n")[0] + b"\n\n" + EVENTS[3]
+    assert response.content == shown
+    assert response.headers["content-type"] == "text/event-stream; charset=utf-8"
+    assert [(row.usage, row.certainty) for row in world.ledger.rows] == [(Usage(3, 4), "exact")]
+    assert world.journal.outcomes == ["completed"]
+    world.assert_settled()
+
+
+def steps(script: tuple) -> list:
+    """Return the script's steps; bytes are whole answers, made anew for each test."""
+    return [FakeResponse(step) if isinstance(step, bytes) else step for step in script]
+
+
+def answered(status: int, code: str = "", **more) -> UpstreamAnswered:
+    from headworks.core.classify import classify
+
+    body = {"error": {"message": "m", "type": None, "code": code or None, "param": None}}
+    error = classify(status, (), json.dumps(body).encode(), now=0.0)
+    error.retry_after = more.get("retry_after")
+    return error
+
+
+@dataclass(frozen=True)
+class Case:
+    id: str
+    script: tuple
+    routes: tuple[str, ...]
+    status: int = 200
+    code: str | None = None
+    waited: float | None = None
+
+
+FIRST, SECOND = "first/big", "second/small"
+CASES = [
+    Case("the first answer wins", (), (FIRST,)),
+    Case("a lost connection is retried", (ConnectionLost(),), (FIRST, FIRST)),
+    Case("so is a refused one", (ConnectFailed(),), (FIRST, FIRST)),
+    Case("so is a server error", (answered(500),), (FIRST, FIRST)),
+    Case("Retry-After is obeyed", (answered(429, retry_after=2.0),), (FIRST, FIRST), waited=2.0),
+    Case("a long Retry-After moves on", (answered(429, retry_after=9.0),), (FIRST, SECOND), waited=0.0),
+    Case("silence moves on at once", (FirstByteTimeout(),), (FIRST, SECOND), waited=0.0),
+    Case("no money moves on at once", (answered(429, "insufficient_quota"),), (FIRST, SECOND), waited=0.0),
+    Case("a refusal is final", (answered(400, "invalid_value"),), (FIRST,), 400, "invalid_value"),
+    Case("three attempts are all", (answered(500),) * 4, (FIRST, FIRST, SECOND), 500, "all_routes_failed"),
+    Case("over all routes", (FirstByteTimeout(),) * 3, (FIRST, SECOND), 504, "all_routes_failed"),
+    Case("an unknown model moves on", (answered(404, "model_not_found"),) * 2, (FIRST, SECOND), 404, "all_routes_failed"),
+    Case("mixed failures say so", (answered(404, "model_not_found"), FirstByteTimeout()), (FIRST, SECOND), 503, "all_routes_failed"),
+    Case("the time is up", (DeadlineExceeded(),), (FIRST,), 504, "deadline_exceeded"),
+    Case("JSON that is none is retried", (b"{",), (FIRST, FIRST)),
+    Case("an error in a success's clothes", (b'{"error":{"code":"server_error","message":"m"}}',), (FIRST, FIRST)),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
+async def test_retry_and_fallback(client, world, case):
+    """Each kind of failure has one answer: again, elsewhere, or the truth."""
+    world.upstream.script = steps(case.script)
+
+    response = await client.post(URL, json=CHAT)
+
+    assert tuple(world.routes) == case.routes
+    assert response.status_code == case.status
+    assert case.status == 200 or code(response) == case.code
+    assert case.waited is None or sum(world.clock.slept) == case.waited
+    assert response.headers["x-headworks-attempts"] == str(len(case.routes))
+    world.assert_settled()
+
+
+@pytest.mark.parametrize(
+    ("script", "expected"),
+    [
+        ((ConnectFailed(),), [("exact", 0), ("exact", 7)]),
+        ((answered(500),), [("exact", 0), ("exact", 7)]),
+        ((ConnectionLost(),), [("unknown", 110), ("exact", 7)]),
+        ((b"{",), [("estimated", 11), ("exact", 7)]),
+    ],
+    ids=["never sent", "refused", "may have worked", "worked and broke"],
+)
+async def test_every_attempt_has_its_row(client, world, script, expected):
+    """What was not sent costs nothing; what may have cost is booked, upwards, and flagged."""
+    world.upstream.script = steps(script)
+
+    await client.post(URL, json=CHAT)
+
+    assert [(row.certainty, row.cost) for row in world.ledger.rows] == expected
+    assert world.journal.calls[0].cost == sum(cost for _, cost in expected)
+
+
+@pytest.mark.parametrize("after", [0, 1])
+async def test_a_stream_that_breaks_before_its_first_event_is_tried_again(client, world, after):
+    """Until the caller has a byte, a failure is free to be repaired unseen."""
+    broken = FakeResponse(
+        [b": hello\n\n", b"data: x"], fault=StreamTruncated("cut"), fault_after=after
+    )
+    world.upstream.script = [broken]
+
+    response = await client.post(URL, json={**CHAT, "stream": True})
+
+    assert response.content.endswith(b"data: [DONE]\n\n")
+    assert world.routes == [FIRST, FIRST]
+    world.assert_settled()
+
+
+async def test_a_stream_that_breaks_later_says_so(client, world):
+    """After the first byte an error is an event, never a clean end and never a second model."""
+    world.upstream.script = [FakeResponse(EVENTS, fault=StreamTruncated("cut"), fault_after=1)]
+
+    response = await client.post(URL, json={**CHAT, "stream": True})
+
+    assert response.content.startswith(EVENTS[0])
+    assert b"[DONE]" not in response.content
+    assert json.loads(response.content.split(b"data: ")[-1])["error"]["code"] == "upstream_stream_truncated"  # fmt: skip
+    assert world.routes == [FIRST]
+    assert world.journal.outcomes == ["upstream_stream_truncated"]
+    assert [(row.certainty, row.usage) for row in world.ledger.rows] == [
+        ("estimated", Usage(10, 3))
+    ]
+    world.assert_settled()
+
+
+@pytest.mark.parametrize("body", [{"conversation": "c1"}, {"background": True}])
+async def test_what_may_have_had_effects_is_not_done_twice(client, world, body):
+    """An ambiguous failure of a request with effects is told, not repeated."""
+    world.upstream.script = [ConnectionLost()]
+
+    response = await client.post("/v1/responses", json={"model": "m", "input": "x", **body})
+
+    assert (response.status_code, code(response)) == (502, "upstream_connection_lost")
+    assert len(world.routes) == 1
+
+
+async def test_a_json_answer_to_a_stream_request_is_no_success(client, world):
+    """Clients take it for an empty stream, so it counts as a failure; its cost is booked."""
+    world.upstream.script = [FakeResponse(WHOLE)]
+
+    response = await client.post(URL, json={**CHAT, "stream": True})
+
+    assert response.content.endswith(b"[DONE]\n\n")
+    assert [row.cost for row in world.ledger.rows] == [7, 7]
+
+
+async def test_the_callers_deadline_bounds_the_call(client, world):
+    """What the caller is prepared to wait goes to the provider's connection as a limit."""
+    await client.post(URL, json=CHAT, headers={"x-headworks-deadline": "7s"})
+
+    assert world.upstream.sent[0].remaining == 7
+
+
+@pytest.mark.parametrize(
+    ("key", "path", "body", "status", "expected"),
+    [
+        ("nobody", URL, CHAT, 401, "invalid_api_key"),
+        ("app", URL, {**CHAT, "model": "gold"}, 403, "model_not_allowed"),
+        ("app", "/v1/files", {}, 403, "path_not_allowed"),
+        ("app", "/v1/models/gold", None, 403, "path_not_allowed"),
+        ("open", "/v1/organization/users", None, 403, "path_not_allowed"),
+        ("open", URL, {}, 400, "invalid_request"),
+        ("open", "/v2/x", None, 404, "path_not_found"),
+    ],
+)
+async def test_refused_before_anything_is_spent(world, face, key, path, body, status, expected):
+    """A refused call reaches no provider and no ledger row, and says why in the usual shape."""
+    async with world.client(face, key) as client:
+        response = await client.request("GET" if body is None else "POST", path, json=body)
+
+    assert (response.status_code, code(response)) == (status, expected)
+    assert response.headers["x-should-retry"] == "false"
+    assert response.headers["x-request-id"]
+    assert (world.routes, world.ledger.rows) == ([], [])
+
+
+async def test_limits_hold(world, face):
+    """The fourth request of a minute is refused, with the time to wait and leave to retry."""
+    async with world.client(face, "app") as client:
+        answers = []
+        for _ in range(4):
+            answers.append(await client.post(URL, json=CHAT))
+            world.clock.advance(1.0)
+
+    assert [answer.status_code for answer in answers] == [200, 200, 200, 429]
+    assert code(answers[3]) == "rate_limit_exceeded"
+    assert 1 <= int(answers[3].headers["retry-after"]) <= 60
+    assert answers[3].headers["x-should-retry"] == "true"
+
+
+async def test_an_unwritable_ledger_stops_spending(client, world):
+    """No row, no request: what cannot be booked is not bought."""
+    world.ledger.fault = LedgerUnavailable("disk full", retry_after=1.0)
+
+    response = await client.post(URL, json=CHAT)
+
+    assert (response.status_code, code(response)) == (503, "ledger_unavailable")
+    assert world.routes == []
+
+
+async def test_guards_refuse(face):
+    """A guard's word ends the call before it costs anything."""
+
+    class Never:
+        async def inspect(self, request, caller) -> None:
+            raise InvalidRequest("Not this.", param="messages")
+
+    world = World(guards=(Never(),))
+    async with world.client(face) as client:
+        response = await client.post(URL, json=CHAT)
+
+    assert response.json()["error"] == {
+        "message": "Not this.",
+        "type": "invalid_request_error",
+        "param": "messages",
+        "code": "invalid_request",
+    }
+    assert world.routes == []
+
+
+async def test_what_nobody_foresaw_is_told_without_detail(face, caplog):
+    """A defect of ours is a 500 with the call's id; the log has the rest."""
+
+    class Broken:
+        async def inspect(self, request, caller) -> None:
+            raise ZeroDivisionError("the secret is 42")
+
+    world = World(guards=(Broken(),))
+    async with world.client(face) as client:
+        response = await client.post(URL, json=CHAT)
+
+    assert (response.status_code, code(response)) == (500, "internal_error")
+    assert "42" not in response.text
+    assert response.headers["x-request-id"] in caplog.text
+
+
+async def test_models_are_listed(world, face):
+    """A key sees the models that it may use."""
+    async with world.client(face, "app") as client:
+        listed = (await client.get("/v1/models")).json()
+        one = (await client.get("/v1/models/m")).json()
+
+    assert listed["data"] == [one] == [{"id": "m", "object": "model", "created": 1, "owned_by": "headworks"}]  # fmt: skip
+    assert world.routes == []
+
+
+async def test_unknown_paths_pass_through(client, world):
+    """Paths that nobody knows yet are carried like the rest, bytes as they are."""
+    world.upstream.script = [FakeResponse(b"\x00PNG", headers=((b"content-type", b"image/png"),))]
+
+    response = await client.post(
+        "/v1/new/thing?a=b", content=b"raw", headers={"content-type": "x/y"}
+    )
+
+    assert (response.content, response.headers["content-type"]) == (b"\x00PNG", "image/png")
+    sent = world.upstream.sent[0].request
+    assert (sent.path, sent.query, sent.content) == ("/v1/new/thing", b"a=b", b"raw")
+    assert world.journal.outcomes == ["completed"]
+    world.assert_settled()
+
+
+async def test_the_providers_error_survives(client, world):
+    """Body, status and code of a provider's own refusal reach the caller unchanged."""
+    world.upstream.script = [answered(400, "unknown_parameter")]
+
+    response = await client.post(URL, json=CHAT)
+
+    assert response.json() == {
+        "error": {"message": "m", "type": None, "code": "unknown_parameter", "param": None}
+    }
+    assert response.headers["x-should-retry"] == "false"
+
+
+async def test_rate_limits_of_the_provider_are_not_the_callers(client, world):
+    """The provider's limits are shown under a name that says whose they are."""
+    headers = ((b"content-type", b"application/json"), (b"x-ratelimit-limit-requests", b"9"), (b"set-cookie", b"c"))  # fmt: skip
+    world.upstream.script = [FakeResponse(WHOLE, headers=headers)]
+
+    response = await client.post(URL, json=CHAT)
+
+    assert response.headers["x-headworks-upstream-ratelimit-limit-requests"] == "9"
+    assert not {"x-ratelimit-limit-requests", "set-cookie"} & set(response.headers)
+
+
+async def test_tags_reach_the_journal(client, world):
+    """What a call is for stands in its record."""
+    headers = {"x-headworks-feature": "search", "x-headworks-user": "u1"}
+
+    await client.post(URL, json=CHAT, headers=headers)
+
+    tags = world.journal.calls[0].request.tags
+    assert (tags.feature, tags.user) == ("search", "u1")
+
+
+async def test_too_large_a_body_is_refused(world):
+    """The gateway stops reading at its limit, declared or not."""
+    async with world.client("gateway") as client:
+        declared = await client.post(URL, json={**CHAT, "x": "y" * 10_000})
+
+        async def pieces():
+            for _ in range(20):
+                yield b"x" * 1000
+
+        chunked = await client.post(URL, content=pieces())
+
+    assert [code(r) for r in (declared, chunked)] == ["body_too_large"] * 2
+
+
+async def test_websockets_are_refused_clearly(world):
+    """What is not relayed says so instead of failing half-way."""
+    async with world.client("gateway") as client:
+        response = await client.get("/v1/realtime", headers={"upgrade": "websocket"})
+
+    assert (response.status_code, code(response)) == (501, "websocket_not_supported")
+
+
+def test_errors_know_whose_fault_they_are():
+    """Every upstream error says whether anything was sent."""
+    assert not ConnectFailed().sent
+    assert UpstreamError().sent

@@ -1,0 +1,1 @@
+"""The way to a provider, judged by scripted servers."""
