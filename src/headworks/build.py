@@ -11,7 +11,7 @@ from headworks.absent import NoCache, NoContext, NoFilter, NoPrompts
 from headworks.catalog.prices import Prices
 from headworks.config.settings import Config, KeyConfig, UpstreamConfig
 from headworks.core.backoff import Backoff
-from headworks.core.pricing import Price, Rates
+from headworks.core.pricing import Price, flat_price
 from headworks.core.routing import ModelListing, NamedRouter, Target, routes
 from headworks.dispatch import Dispatcher
 from headworks.engine import Engine
@@ -198,19 +198,10 @@ def _configured_keys(keys: tuple[KeyConfig, ...]) -> list[ConfiguredKey]:
 
 
 def _overlay(config: Config) -> Mapping[str, Price]:
-    """Return the operator's prices; writing to a provider's cache costs what reading it new does."""
     return {
-        name: Price({
-            "default": Rates(
-                price.input,
-                price.output,
-                price.input if price.cached is None else price.cached,
-                price.input,
-                price.input,
-            )
-        })
+        name: flat_price(price.input, price.output, price.cached)
         for name, price in config.prices.items()
-    }  # fmt: skip
+    }
 
 
 def _router(config: Config) -> NamedRouter:

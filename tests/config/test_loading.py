@@ -5,8 +5,6 @@ from pathlib import Path
 
 import pytest
 import yaml
-from hypothesis import given
-from hypothesis import strategies as st
 
 from headworks.config import (
     Address,
@@ -383,78 +381,3 @@ def test_what_is_shown_is_what_takes_effect_without_secrets():
     assert values["keys"][0]["secret"] == values["key_pepper"] == "***"
     for secret in known_secrets(loaded(FULL, ENVIRON, FILES)):
         assert secret.reveal() not in shown
-
-
-TWO_FIELDS = """\
-upstreams: {openai: {base_url: "https://a.example/@", proxy: "@", ca_file: "@", credentials: [
-  {name: main, api_key: "@", project: "@"}]}}"""
-secrets = st.text("QXZJKW0123456789-_", min_size=20, max_size=40)
-places = st.lists(
-    st.sampled_from([
-        'key_pepper: "@"', 'store: "@"', 'environment: "@"', 'coordination: "@"',
-        'server: {listen: "@"}', 'server: {drain: "@"}', 'server: {max_body: "@"}',
-        'log: {level: "@"}', 'log: {calls: "@"}', 'retry: {attempts: "@"}',
-        'models: {m: {routes: ["@"]}}', 'models: {m: {routes: ["openai/@"]}}',
-        'models: {m: {routes: ["@/x"]}}', 'keys: [{name: "@", secret: "@"}]',
-        'keys: [{name: a, secret: "@", expires: "@"}]',
-        'keys: [{name: a, secret: "@", models: ["@"], project: "@"}]',
-        'prices: {m: {input: "@", output: 1}}',
-        'upstreams: {openai: {base_url: "@", credentials: [{name: "@", api_key: "@"}]}}',
-        'upstreams: {openai: {base_url: "https://a.example", credentials: [{name: m, api_key: "@"}]}}',
-        TWO_FIELDS,
-    ]),
-    max_size=5,
-    unique_by=lambda text: text.split(":")[0],
-)  # fmt: skip
-
-
-def all_that_is_said(text: str, secret: str) -> str:
-    """Return every word that loading and showing a configuration gives out."""
-    try:
-        found = read(
-            BASE, {"S": secret, "KEY": secret}, reader({"headworks.yaml": text, "s": secret})
-        )
-    except ConfigurationError as error:
-        return f"{error}{error!r}"
-    known = {one.reveal() for one in known_secrets(found.config)}
-    return f"{found.config.warnings}{found.as_yaml() if secret in known else ''}"
-
-
-@given(secrets, places, st.sampled_from(["${env:S}", "${file:s}", "x${env:S}"]))
-def test_a_referenced_secret_never_shows(secret, texts, reference):
-    """Wherever a secret is put by mistake, no message shows it, and `show` masks what is one."""
-    text = "\n".join(texts).replace("@", reference)
-    assert secret not in all_that_is_said(text, secret)
-
-
-names = st.sampled_from([
-    "server", "listen", "store", "log", "retry", "attempts", "upstreams", "openai", "base_url",
-    "credentials", "name", "api_key", "models", "routes", "keys", "secret", "limits", "rpm",
-    "prices", "input", "environment", "timeouts", "idle", "proxy", "key_pepper", "<<", "x",
-])  # fmt: skip
-values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20)
-    | st.sampled_from(["${env:KEY}", "${env:", "openai/x", "https://a.example/v1", "5s"]),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(names, inner, max_size=4),
-    max_leaves=20,
-)  # fmt: skip
-
-
-@given(st.dictionaries(names, values, max_size=5) | values)
-def test_any_tree_is_a_configuration_or_a_list_of_problems(tree):
-    """No file makes headworks fail in another way than by saying what is wrong with it."""
-    refused(yaml.safe_dump(tree, allow_unicode=True))
-
-
-@given(
-    st.binary(max_size=200) | st.text(max_size=200).map(str.encode),
-    st.dictionaries(
-        st.sampled_from(
-            ["HEADWORKS_ENV", "HEADWORKS__SERVER", "HEADWORKS__KEYS__0", "HEADWORKS__X"]
-        ),
-        st.text(max_size=10),
-    ),
-)
-def test_any_bytes_are_a_configuration_or_a_list_of_problems(content, environ):
-    """Bytes that are no configuration are refused in words, whatever the variables say."""
-    refused(content, environ)

@@ -394,11 +394,67 @@ async def test_a_request_arrives_as_it_was_sent():
 
 
 async def test_head_and_body_leave_in_one_write():
-    """A whole answer is one packet; a stream's head does not wait for its first byte."""
-    app = Echo()
-    async with serving(app) as server, connected(server.url) as (reader, writer):
+    """A whole answer is one packet."""
+    async with serving(Echo()) as server, connected(server.url) as (reader, writer):
         writer.write(OK)
         assert (await reader.read(65536)).endswith(b"\r\n\r\n/ok ")
+
+
+async def test_a_streams_head_does_not_wait_for_its_first_byte():
+    """An app that sends its head and then thinks has its head delivered at once."""
+    gate = asyncio.Event()
+
+    async def app(_scope, _receive, send):
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await gate.wait()
+        await send({"type": "http.response.body", "body": b"late"})
+
+    async with serving(app) as server, connected(server.url) as (reader, writer):
+        writer.write(OK)
+        head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 2)
+        gate.set()
+        assert await reader.readuntil(b"0\r\n\r\n") == b"4\r\nlate\r\n0\r\n\r\n"
+    assert head.startswith(b"HTTP/1.1 200 OK\r\n")
+
+
+async def test_an_app_may_close_the_connection():
+    """`connection: close` from the app is said once and obeyed; other such fields are ours to set."""
+
+    async def app(_scope, _receive, send):
+        headers = [
+            (b"Connection", b"Close"),
+            (b"Transfer-Encoding", b"chunked"),
+            (b"content-length", b"2"),
+        ]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": b"ok"})
+
+    async with serving(app) as server:
+        received = await talk(server.url, [OK + OK])
+    assert received.lower().count(b"connection: close") == 1
+    assert b"transfer-encoding" not in received.lower()
+    assert [answer.body for answer in answers(received)] == [b"ok"]
+
+
+@pytest.mark.parametrize("messages", [0, 1, 2])
+async def test_an_app_that_stops_half_way_is_noticed(messages: int):
+    """An app that returns too early yields an error, or an answer that is visibly incomplete."""
+    script = (
+        {"type": "http.response.start", "status": 200, "headers": []},
+        {"type": "http.response.body", "body": b"half", "more_body": True},
+    )
+
+    async def app(_scope, _receive, send):
+        for message in script[:messages]:
+            await send(message)
+
+    async with serving(app) as server:
+        received = await talk(server.url, [OK + OK])
+    assert received.count(b"HTTP/1.1") == 1
+    if messages < 2:
+        assert answers(received)[0].code == "internal_error"
+    else:
+        assert received.endswith(b"4\r\nhalf\r\n")
 
 
 async def test_old_clients_get_no_chunks():

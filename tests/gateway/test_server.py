@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 from contextlib import asynccontextmanager
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -145,6 +146,19 @@ async def test_a_stream_that_outlasts_the_drain_is_broken_off_honestly():
         received = await everything(reader)
     assert received.endswith(b"6\r\nfirst \r\n")
     assert app.ended == ["cancelled"]
+
+
+async def test_a_reader_that_takes_nothing_cannot_hold_the_process():
+    """After the cut, answers that nobody reads are dropped within a second or so."""
+    app = Echo()
+    async with started(app) as server:
+        with socket.create_connection(("127.0.0.1", urlsplit(server.url).port)) as plug:
+            plug.sendall(path("flood"))
+            await app.entered.wait()
+            server.stop()
+            server.stop()
+            async with asyncio.timeout(4):
+                await server.ended.wait()
 
 
 async def test_hooks_run_in_order_around_the_service():

@@ -37,7 +37,7 @@ def test_a_call_is_one_line_of_json():
     out = io.BytesIO()
     CallLog(out).record(finished())
     assert json.loads(out.getvalue()) == {
-        "time": "2027-01-15T08:00:00.500+00:00",
+        "time": "2027-01-15T08:00:00.500000Z",
         "call": "call_1",
         "key": "web",
         "project": "shop",

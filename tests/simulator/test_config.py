@@ -66,7 +66,7 @@ def test_a_mistake_is_named(tmp_path, text, problem):
 
 def test_a_missing_file_is_named(tmp_path):
     """A file that is not there is not taken for an empty one."""
-    with pytest.raises(ConfigurationError, match="nowhere.yaml: No such file"):
+    with pytest.raises(ConfigurationError, match=r"nowhere\.yaml: No such file"):
         load(tmp_path / "nowhere.yaml")
 
 

@@ -215,6 +215,7 @@ def test_refusals_read_like_the_real_ones(simulator, case):
         case.param,
         "invalid_request_error",
     )
+    assert answer.headers["content-type"] == "application/json"
     assert answer.headers["x-request-id"].startswith("req_")
     assert simulator.invoice()["nano_usd"] == before
 

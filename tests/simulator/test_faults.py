@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass
+from typing import Any
 
 import httpx
 import openai
@@ -13,7 +14,7 @@ from headworks.simulator import FaultRule, SimulatorConfig, running
 from headworks.simulator.faults import Faults
 from tests.simulator.conftest import PRICES
 
-FIELDS = {"model": "gpt-4o", "messages": [{"role": "user", "content": "Hello"}]}
+FIELDS: dict[str, Any] = {"model": "gpt-4o", "messages": [{"role": "user", "content": "Hello"}]}
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,8 @@ def visit(simulator, fault, *, stream=True, timeout=5.0):
         with httpx.stream(
             "POST", url, json=FIELDS | {"stream": stream}, headers=headers, timeout=timeout
         ) as answer:
-            events += [line for line in answer.iter_lines() if line]
+            for line in answer.iter_lines():
+                events += [line] if line else []
     except httpx.HTTPError as caught:
         error = type(caught)
     assert simulator.wait_settled()
@@ -46,7 +48,6 @@ def visit(simulator, fault, *, stream=True, timeout=5.0):
     return Seen(events, error, attempt["status"], attempt["usage"]["output"], outcome)
 
 
-WHOLE = 37  # events of the untouched stream: role, 34 tokens, finish, [DONE]
 ENDS = [
     ("cut_after=3", 4, httpx.RemoteProtocolError, 3, "cut"),
     ("cut_after=3,rst", 4, httpx.ReadError, 3, "cut"),
@@ -175,6 +176,9 @@ def test_any_status_may_be_answered(client, simulator, case):
     error = caught.value
     assert (error.code, error.type) == (case.code, case.type)
     assert error.response.headers.get("retry-after") == case.retry_after
+    assert error.response.headers["content-type"] == (
+        "text/html" if "html" in case.fault else "application/json"
+    )
     assert simulator.invoice()["nano_usd"] == 0
     assert simulator.attempts()[0]["fault"].startswith("status=")
 
@@ -208,7 +212,7 @@ def test_rules_strike_so_often_and_only_where_they_should():
     assert statuses([*others, quota], 4) == [429, 429, 200, 200]
 
 
-def test_an_empty_quota_has_the_real_words(simulator):
+def test_an_empty_quota_has_the_real_words():
     """Quota errors have a type of their own and no time to wait for."""
     rule = FaultRule("status", status=429, code="insufficient_quota")
     with (
@@ -216,7 +220,7 @@ def test_an_empty_quota_has_the_real_words(simulator):
         openai.OpenAI(base_url=broke.base_url, api_key="sk-simulator", max_retries=0) as client,
         pytest.raises(openai.RateLimitError, match="exceeded your current quota") as caught,
     ):
-        client.chat.completions.create(**FIELDS)
+        client.post("/chat/completions", body=FIELDS, cast_to=object)
 
     assert caught.value.type == "insufficient_quota"
     assert "retry-after" not in caught.value.response.headers

@@ -1,10 +1,10 @@
 """The invoice: what the provider would charge, counted apart from headworks' own ledger."""
 
-import json
-import urllib.request
-from datetime import date
+from datetime import UTC, datetime
+from decimal import Decimal
 
 import anyio
+import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -34,8 +34,7 @@ def test_a_bill_is_tokens_times_prices(client, simulator):
     client.chat.completions.create(model="house-model", messages=HELLO)
 
     root = simulator.base_url.removesuffix("/v1")
-    with urllib.request.urlopen(f"{root}/_simulator/invoice?attempts=1") as page:
-        invoice = json.load(page)
+    invoice = httpx.get(f"{root}/_simulator/invoice?attempts=1").json()
 
     spent = 8 * 2500 + chat.completion_tokens * 10_000
     spent_flex = 8 * 1250 + flex.completion_tokens * 5_000
@@ -51,8 +50,7 @@ def test_a_reset_forgets_everything(client, simulator):
     """After a reset the books are empty and numbers start again."""
     client.chat.completions.create(model="gpt-4o", messages=HELLO)
     root = simulator.base_url.removesuffix("/v1")
-    with urllib.request.urlopen(f"{root}/_simulator/reset") as page:
-        page.read()
+    httpx.post(f"{root}/_simulator/reset")
     client.chat.completions.create(model="gpt-4o", messages=HELLO)
 
     assert [attempt["n"] for attempt in simulator.attempts()] == [1]
@@ -68,7 +66,7 @@ def test_two_ways_of_reckoning_agree(whole, cached, output, model):
     usage = Usage(max(whole, cached), output, cached)
     clock = FakeClock()
     models = Models(SimulatorConfig(), clock)
-    known = load().price(model, date.fromtimestamp(clock.time()))
+    known = load().price(model, datetime.fromtimestamp(clock.time(), UTC).date())
     mine = models.price(model, "default", usage.input)
 
     assert known is not None
@@ -78,9 +76,10 @@ def test_two_ways_of_reckoning_agree(whole, cached, output, model):
 
 def test_a_fraction_of_a_nano_dollar_counts_as_a_whole_one():
     """Providers do not round down."""
-    assert charge(SimulatedPrice(1, 1), Usage(3)) == 3
-    half = SimulatorConfig.__struct_fields__ and SimulatedPrice(input=1, output=0, cached=0)
-    assert charge(half, Usage(3, cached=2)) == 1
+    price = SimulatedPrice(Decimal("0.5"), Decimal("1.5"), 0)
+
+    assert [charge(price, Usage(n)) for n in (0, 1, 2, 3)] == [0, 1, 1, 2]
+    assert charge(price, Usage(3, 1, cached=2)) == 2
 
 
 def test_the_catalogue_is_served_when_nothing_else_is_said():

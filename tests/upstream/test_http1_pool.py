@@ -196,6 +196,15 @@ async def test_only_so_many_connections_stay_idle() -> None:
         await until(lambda: client.statistics().open == 3)
 
 
+async def test_no_connection_is_kept_when_none_may_be() -> None:
+    """With keep-alive switched off, each call has a connection of its own."""
+    limits = ClientLimits(idle=0)
+    async with serve(answering(whole(b"ok"))) as server, client_of(server, limits) as client:
+        for _ in range(3):
+            assert await ask(client) == b"ok"
+        assert (server.accepted, client.statistics().open) == (3, 0)
+
+
 async def test_a_connection_rests_before_it_serves_again() -> None:
     """A connection that has just answered is left alone while others can be had."""
     limits = ClientLimits(quiet_seconds=0.05)

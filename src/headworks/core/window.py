@@ -12,6 +12,7 @@ kept, at most 601 of them.
 """
 
 import math
+from itertools import accumulate
 from typing import Final
 
 WINDOW: Final = 60.0
@@ -50,11 +51,8 @@ class Window:
             return 0.0
         if amount > limit:
             return math.inf
-        for slot, counted in zip(self._slots, self._amounts, strict=True):
-            surplus -= counted
-            if surplus <= 0:
-                return _leaves(slot, now)
-        raise AssertionError("what is used is the sum of all slots")
+        freed = zip(self._slots, accumulate(self._amounts), strict=True)
+        return _leaves(next(slot for slot, amounts in freed if amounts >= surplus), now)
 
     def add(self, now: float, amount: int) -> None:
         """Count the amount, whether it fits or not."""

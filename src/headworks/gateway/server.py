@@ -67,7 +67,13 @@ class Hooks:
 
 
 class Server:
-    """A data plane and an admin plane in the running loop."""
+    """A data plane and an admin plane in the running loop.
+
+    Attributes:
+        url: Where the data plane is reached; `admin_url` likewise.
+        ready: Set when the first request may come.
+        ended: Set when the last connection is closed and the stop hook is through.
+    """
 
     def __init__(
         self,
@@ -90,7 +96,7 @@ class Server:
             admin = undo.enter_context(bind("server.admin", self.options.admin))
             undo.pop_all()
         self.url, self.admin_url = url_of(data), url_of(admin)
-        self.ready = asyncio.Event()
+        self.ready, self.ended = asyncio.Event(), asyncio.Event()
         self._data = Listener(app, data, self.options.limits, lifecycle)
         self._admin = Listener(admin_app, admin, self.options.limits, Lifecycle())
         self._stop = asyncio.Event()
@@ -125,6 +131,7 @@ class Server:
                 await self.hooks.on_stop()
             finally:
                 await self._admin.close()
+                self.ended.set()
 
     async def _start(self) -> None:
         """Await the start hook; a cut ends a start that hangs."""

@@ -9,12 +9,11 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, MutableMapping
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar, NamedTuple, Protocol, TypeVar
 
 from headworks.core.intake import presented_key, read_request
-from headworks.core.wire import error_response, retry_headers
 from headworks.errors import (
-    CallError,
     DeadlineExceeded,
     FirstByteTimeout,
     IdleTimeout,
@@ -248,7 +247,7 @@ def carry(
     host.refuse_waiting()
     exchange = Exchange(host, inbox.put)
     body = body_type(exchange, inbox, _read_timeout(request.extensions))
-    _start(exchange, inbox.put, access, request)
+    exchange.start(access.engine, partial(_read, request, access.headers()))
     try:
         return body.open(), body
     except BaseException:
@@ -263,24 +262,12 @@ async def acarry(
     inbox = TaskInbox()
     exchange = Exchange(access.host(), inbox.put)
     body = body_type(exchange, inbox, _read_timeout(request.extensions))
-    _start(exchange, inbox.put, access, request)
+    exchange.start(access.engine, partial(_read, request, access.headers()))
     try:
         return await body.open(), body
     except BaseException:
         await body.aclose()
         raise
-
-
-def _start(
-    exchange: Exchange, put: Callable[[Item], None], access: Access, request: HttpRequest
-) -> None:
-    try:
-        call, key = _read(request, access.headers())
-    except CallError as refusal:
-        refusal.headers += retry_headers(refusal)
-        put(refusal)
-    else:
-        exchange.start(access.engine, call, key)
 
 
 def _read(request: HttpRequest, added: Headers) -> tuple[Request, Secret | None]:
@@ -304,8 +291,6 @@ def _answer(item: Item) -> Response:
     """Return what the first item of an exchange means to an HTTP client, or raise it."""
     if isinstance(item, Response):
         return item
-    if isinstance(item, CallError):
-        return error_response(item)
     if isinstance(item, BaseException) and not isinstance(item, asyncio.CancelledError):
         raise item
     raise PortalClosed("Headworks was closed before the call was answered.")

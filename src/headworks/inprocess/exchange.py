@@ -38,9 +38,16 @@ class Carrier(Protocol):
         """Carry one call; the response lives inside the `async with` block."""
         ...
 
+    def refusal(self, error: Exception) -> Response:
+        """Return the answer that tells a caller of an error."""
+        ...
+
 
 Engine = Callable[[], Awaitable[Carrier]]
 """Returns the engine, starting it at the first use."""
+
+Reading = Callable[[], tuple[Request, Secret | None]]
+"""Returns the request and the key that came with it, or raises `CallerError`."""
 
 
 class Host(Protocol):
@@ -200,11 +207,12 @@ class Exchange:
         self._taken = 0
         self._room: asyncio.Future[None] | None = None
         self._cancel: Callable[[], None] | None = None
+        self._has_begun = False
         self.is_ended = False
 
-    def start(self, engine: Engine, request: Request, key: Secret | None) -> None:
+    def start(self, engine: Engine, read: Reading) -> None:
         """Send the call on its way."""
-        self._cancel = self._host.spawn(self._carry(engine, request, key))
+        self._cancel = self._host.spawn(self._carry(engine, read))
 
     def took(self, item: Item) -> None:
         """Note that the reader took an item."""
@@ -221,17 +229,22 @@ class Exchange:
         if cancel is not None and not self.is_ended:
             cancel()
 
-    async def _carry(self, engine: Engine, request: Request, key: Secret | None) -> None:
+    async def _carry(self, engine: Engine, read: Reading) -> None:
         last: Item = None
+        carrier: Carrier | None = None
         try:
-            async with (await engine()).call(request, key) as response:
+            carrier = await engine()
+            async with carrier.call(*read()) as response:
                 if isinstance(response.content, bytes):
                     last = response
                 else:
+                    self._has_begun = True
                     self._put(response)
                     async for chunk in response.content:
                         await self._hand_over(chunk)
-        except BaseException as fault:  # noqa: BLE001 - the reader's to raise, not this task's
+        except Exception as error:  # noqa: BLE001 - the reader's to raise, not this task's
+            last = error if carrier is None or self._has_begun else carrier.refusal(error)
+        except BaseException as fault:  # noqa: BLE001 - likewise
             last = fault
         self._put(last)
 

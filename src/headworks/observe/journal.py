@@ -24,7 +24,7 @@ _FLUSH_LINES = 500
 class Line(msgspec.Struct, frozen=True):
     """One finished call, as the call log tells it."""
 
-    time: str
+    time: datetime
     call: str
     key: str | None
     project: str | None
@@ -49,7 +49,7 @@ def line_of(call: Call) -> Line:
     """Return what the call log tells of a call; None is what was never known."""
     caller, usage, tags = call.caller, call.usage, call.request.tags
     return Line(
-        time=datetime.fromtimestamp(call.time, UTC).isoformat(timespec="milliseconds"),
+        time=datetime.fromtimestamp(call.time, UTC),
         call=call.id,
         key=None if caller is None else caller.name,
         project=None if caller is None else caller.project,

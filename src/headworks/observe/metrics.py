@@ -114,11 +114,6 @@ class Histogram:
         self.buckets = [0] * (len(_BOUNDS) + 1)
         self.sum = 0.0
 
-    def add(self, seconds: float) -> None:
-        """Count a value."""
-        self.buckets[bisect_left(_BOUNDS, seconds)] += 1
-        self.sum += seconds
-
     def samples(self, labels: tuple[str, ...]) -> Iterator[Sample]:
         """Yield what Prometheus wants to know of it."""
         total = 0
@@ -147,9 +142,13 @@ class ModelCell:
         self.cached += usage.cached
         self.reasoning += usage.reasoning
         if call.ended is not None:
-            self.total.add(call.ended - call.started)
+            seconds = call.ended - call.started
+            self.total.buckets[bisect_left(_BOUNDS, seconds)] += 1
+            self.total.sum += seconds
         if call.answered is not None:
-            self.first.add(call.answered - call.started)
+            seconds = call.answered - call.started
+            self.first.buckets[bisect_left(_BOUNDS, seconds)] += 1
+            self.first.sum += seconds
 
 
 class Names:
@@ -185,7 +184,7 @@ class Metrics:
         self._outcomes = Names((), _OUTCOMES)
         self._cells: dict[tuple[str, str, str], Cell] = {}
         self._by_model: dict[str, ModelCell] = {}
-        self._attempts: defaultdict[tuple[str, str], int] = defaultdict(int)
+        self._attempts: defaultdict[tuple[str, str, str], int] = defaultdict(int)
         self._statuses = [0] * 10
         self._gauges: dict[str, tuple[Family, Callable[[], Reading]]] = {}
 
@@ -236,15 +235,14 @@ class Metrics:
         return self._cells.setdefault(combination, Cell())
 
     def _count_attempts(self, call: Call) -> None:
+        attempts, route = self._attempts, call.route
         for failure in call.trail:
-            route, _, code = failure.rpartition(" ")
-            self._attempts[self._route(route), self._outcomes.label(code)] += 1
-        if call.route is not None and call.attempts > len(call.trail):
-            self._attempts[self._route(str(call.route)), self._outcomes.label(call.outcome)] += 1
-
-    def _route(self, route: str) -> str:
-        upstream, _, model = route.partition("/")
-        return f"{upstream}/{self._models.label(model)}"
+            target, _, code = failure.rpartition(" ")
+            upstream, _, model = target.partition("/")
+            attempts[upstream, self._models.label(model), self._outcomes.label(code)] += 1
+        if route is not None and call.attempts > len(call.trail):
+            outcome = self._outcomes.label(call.outcome)
+            attempts[route.upstream, self._models.label(route.model), outcome] += 1
 
     def samples(self) -> Iterator[tuple[Family, list[Sample]]]:
         """Yield every metric as it stands."""
@@ -258,7 +256,13 @@ class Metrics:
                 if count
             ],
         )
-        yield _ATTEMPTS, [("", names, count) for names, count in tuple(self._attempts.items())]
+        yield (
+            _ATTEMPTS,
+            [
+                ("", (f"{upstream}/{model}", outcome), count)
+                for (upstream, model, outcome), count in tuple(self._attempts.items())
+            ],
+        )
         yield (
             _TOKENS,
             [("", (model, kind), getattr(cell, kind)) for model, cell in models for kind in _KINDS],

@@ -57,7 +57,7 @@ class Simulator:
             return
         attempt = self.books.open(exchange.method, exchange.path)
         attempt.request_id = "req_" + Chance(self.config.seed, "request", attempt.n).hex(32)
-        start, outcome = self._clock.now(), "gone"
+        outcome = "gone"
         try:
             await exchange.read()
             await exchange.while_connected(self._serve(exchange, attempt))
@@ -65,7 +65,7 @@ class Simulator:
         except Refusal as refusal:
             outcome, attempt.status = "refused", refusal.status
             self.books.close(attempt, outcome)
-            head = {**refusal.headers, **self._headers(attempt, start)}
+            head = {**refusal.headers, **self._headers(attempt), "openai-processing-ms": "0"}
             await exchange.answer(refusal.status, refusal.content, head)
         except Gone:
             pass
@@ -142,8 +142,8 @@ class Simulator:
         fault = self._faults.choose(ordered, exchange.path, attempt.model, key)
         attempt.fault = faults.label(fault)
         pace = self.config.pace(attempt.model)
-        headers = self._headers(attempt, self._clock.now())
-        return Delivery(exchange, attempt, self.books, self._clock, pace, fault, headers)
+        headers, now = self._headers(attempt), self._clock.now()
+        return Delivery(exchange, attempt, self.books, self._clock, pace, fault, headers, now)
 
     def _authenticate(self, exchange: Exchange) -> str:
         """Return the name of the credential that the request carries."""
@@ -166,10 +166,9 @@ class Simulator:
         ]
         return Listing(about[0] if wanted else {"object": "list", "data": about})
 
-    def _headers(self, attempt: Attempt, start: float) -> dict[str, str]:
+    def _headers(self, attempt: Attempt) -> dict[str, str]:
         return {
             "x-request-id": attempt.request_id,
-            "openai-processing-ms": str(int((self._clock.now() - start) * 1000)),
             "openai-version": "2020-10-01",
             "openai-organization": self.config.organization,
         }

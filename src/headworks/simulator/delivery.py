@@ -30,6 +30,7 @@ class Delivery:
     pace: Latency
     fault: FaultRule | None
     headers: Mapping[str, str]
+    started: float
 
     async def strike_early(self) -> None:
         """Let a fault strike that comes before the head."""
@@ -150,4 +151,5 @@ class Delivery:
     def _head(self, kind: str, size: int | None = None) -> dict[str, str]:
         self.attempt.status = 200
         length = {} if size is None else {"content-length": str(size)}
-        return {"content-type": kind, **self.headers, **length}
+        spent = {"openai-processing-ms": f"{(self.clock.now() - self.started) * 1000:.0f}"}
+        return {"content-type": kind, **self.headers, **spent, **length}

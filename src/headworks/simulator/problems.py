@@ -45,6 +45,14 @@ _HTML = (
     "<html>\r\n<head><title>{0} Error</title></head>\r\n<body>\r\n<center><h1>{0} Error</h1>"
     "</center>\r\n<hr><center>cloudflare</center>\r\n</body>\r\n</html>\r\n"
 )
+_NAMES: dict[type, str] = {
+    bool: "a boolean",
+    int: "an integer",
+    float: "a decimal",
+    str: "a string",
+    list: "an array",
+    dict: "an object",
+}
 
 
 class Refusal(Exception):
@@ -62,7 +70,9 @@ class Refusal(Exception):
         html: bool = False,
     ) -> None:
         super().__init__(message)
-        self.status, self.headers, self.html = status, dict(headers or {}), html
+        self.status, self.html = status, html
+        kind = "text/html" if html else "application/json"
+        self.headers = {"content-type": kind, **(headers or {})}
         self.error: dict[str, Any] = {
             "message": message,
             "type": type,
@@ -169,14 +179,7 @@ def missing(param: str) -> Refusal:
 
 def wrong_field(param: str, expected: str, value: object) -> Refusal:
     """Refuse a field of the wrong type."""
-    names: dict[type, str] = {
-        bool: "boolean",
-        int: "integer",
-        float: "decimal",
-        str: "string",
-        dict: "object",
-    }
-    got = names.get(type(value), "array" if isinstance(value, list) else "null")
+    got = _NAMES.get(type(value), "null")
     return Refusal(
         400,
         f"Invalid type for '{param}': expected {expected}, but got {got} instead.",

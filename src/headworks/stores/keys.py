@@ -36,8 +36,6 @@ SHORTEST_SECRET: Final = 16
 
 _BATCH: Final = 500
 """Records read without letting other calls run: about 3 ms."""
-_NOBODY: Final = bytes(32)
-"""Compared with where there is no record, so that an unknown id costs the same time."""
 _ID: Final = slice(len(PREFIX), len(PREFIX) + ID_LENGTH)
 
 _log = logging.getLogger(__name__)
@@ -68,6 +66,10 @@ class _Entry:
     caller: Caller
     until: float | None
     end: str
+
+
+_NOBODY: Final = _Entry(bytes(32), Caller("", ""), None, "")
+"""Stands where there is no record, so that an unknown id takes the same steps."""
 
 
 class SqliteKeys:
@@ -113,10 +115,10 @@ class SqliteKeys:
                 "You didn't provide an API key. Send it as 'Authorization: Bearer hw_…'."
             )
         digest = self._pepper.digest(text)
-        entry = self._by_id.get(text[_ID])
-        if not hmac.compare_digest(entry.digest if entry else _NOBODY, digest):
-            entry = self._by_digest.get(digest)
-        if entry is None:
+        entry = self._by_id.get(text[_ID], _NOBODY)
+        if not hmac.compare_digest(entry.digest, digest):
+            entry = self._by_digest.get(digest, _NOBODY)
+        if entry is _NOBODY:
             raise _unknown(text)
         if entry.until is not None and self._clock.time() >= entry.until:
             raise Unauthenticated(f"This API key ({mask(text)}) {entry.end}.")

@@ -79,7 +79,7 @@ class ClientLimits:
 
     Attributes:
         connections: Open at once, in any state.
-        idle: Kept open after their answers and their rest.
+        idle: Kept open after their answers and their rest; 0 keeps none.
         idle_seconds: A connection idle for longer is closed: sooner than most servers would.
         quiet_seconds: A connection rests this long before it serves again, while another may be
             opened instead: bytes that a faulty server sends late find nobody waiting.

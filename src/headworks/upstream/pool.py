@@ -38,8 +38,8 @@ class Pool:
 
     A connection that has just answered rests for `quiet_seconds` first; among those that have
     rested the last one used serves next, so that surplus ones grow old and close. While fewer than
-    half of `idle` rest, a call opens another connection rather than disturb one; beyond that the
-    longest-resting one serves.
+    half of `idle` rest, a call opens another connection rather than disturb one; beyond that, and
+    when no more may be opened, the longest-resting one serves.
     """
 
     def __init__(self, dialler: Dialler, limits: ClientLimits) -> None:
@@ -124,7 +124,7 @@ class Pool:
 
     def release(self, connection: Connection) -> None:
         """Keep a clean connection, or hand it to the call that waits longest."""
-        if self._is_closed or self._distrusted_until > self.loop.time():
+        if not self._may_keep():
             connection.close()
             return
         connection.rest()
@@ -171,6 +171,10 @@ class Pool:
         if may_open and self.limits.quiet_seconds and len(resting) <= self.limits.idle // 2:
             return None
         return resting.popleft()
+
+    def _may_keep(self) -> bool:
+        is_trusted = self._distrusted_until <= self.loop.time()
+        return is_trusted and not self._is_closed and self.limits.idle > 0
 
     def _end_rests(self) -> None:
         resting = self._resting
