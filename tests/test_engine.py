@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import pytest
 
+from headworks.core.classify import classify
 from headworks.errors import (
     ConnectFailed,
     ConnectionLost,
@@ -13,7 +14,6 @@ from headworks.errors import (
     InvalidRequest,
     LedgerUnavailable,
     StreamTruncated,
-    UpstreamAnswered,
     UpstreamError,
 )
 from headworks.testing import EVENTS, WHOLE, FakeResponse
@@ -22,6 +22,7 @@ from tests.world import CHAT, World
 
 pytestmark = pytest.mark.anyio
 URL = "/v1/chat/completions"
+Script = tuple[BaseException | bytes, ...]
 
 
 @pytest.fixture
@@ -40,7 +41,7 @@ async def client(world, face):
         yield client
 
 
-def code(response) -> str:
+def code(response) -> object:
     return response.json()["error"]["code"]
 
 
@@ -69,14 +70,12 @@ async def test_a_stream_is_relayed_without_what_was_not_asked_for(client, world)
     world.assert_settled()
 
 
-def steps(script: tuple) -> list:
+def steps(script: Script) -> list[FakeResponse | BaseException]:
     """Return the script's steps; bytes are whole answers, made anew for each test."""
     return [FakeResponse(step) if isinstance(step, bytes) else step for step in script]
 
 
-def answered(status: int, code: str = "", **more) -> UpstreamAnswered:
-    from headworks.core.classify import classify
-
+def answered(status: int, code: str = "", **more) -> UpstreamError:
     body = {"error": {"message": "m", "type": None, "code": code or None, "param": None}}
     error = classify(status, (), json.dumps(body).encode(), now=0.0)
     error.retry_after = more.get("retry_after")
@@ -86,7 +85,7 @@ def answered(status: int, code: str = "", **more) -> UpstreamAnswered:
 @dataclass(frozen=True)
 class Case:
     id: str
-    script: tuple
+    script: Script
     routes: tuple[str, ...]
     status: int = 200
     code: str | None = None

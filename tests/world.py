@@ -11,7 +11,7 @@ from headworks.dispatch import Dispatcher
 from headworks.engine import Engine
 from headworks.gateway.asgi import Gateway
 from headworks.inprocess.httpx2_transport import EngineTransport
-from headworks.ports import Router
+from headworks.ports import Guard, Router
 from headworks.relay import Relay
 from headworks.stores.limits import MemoryLimits
 from headworks.testing import (
@@ -53,7 +53,7 @@ class World:
         "open": Caller("open", "k1"),
         "app": Caller("app", "k2", "shop", frozenset({"m"}), RateLimits(rpm=3, parallel=2)),
     }))  # fmt: skip
-    guards: tuple = ()
+    guards: tuple[Guard, ...] = ()
     max_body: int = 10_000
 
     def __post_init__(self) -> None:

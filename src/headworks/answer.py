@@ -17,7 +17,7 @@ from headworks.core.pricing import dearer, parse_usage
 from headworks.core.streams import NOTHING, Reported, Stream, is_given, open_stream
 from headworks.errors import MalformedResponse
 from headworks.ports import Estimator, Hold, UpstreamResponse
-from headworks.types import NO_USAGE, Call, Certainty, Usage
+from headworks.types import NO_USAGE, Call, Certainty, Request, Usage
 
 
 class _Whole(msgspec.Struct):
@@ -134,9 +134,17 @@ class Answer:
         """Count what the provider did not say: never less than what was seen."""
         stream = self.stream
         text = (self.whole or b"") if stream is None else bytes(stream.text)
-        usage = self.estimator.recount(self.call.request, text.decode("utf-8", "replace"))
+        usage = self.estimator.recount(_as_sent(self.call), text.decode("utf-8", "replace"))
         pieces = 0 if stream is None else stream.pieces
         return replace(usage, output=max(usage.output, pieces))
+
+
+def _as_sent(call: Call) -> Request:
+    """Return the request with the model that the provider was asked for: it decides the count."""
+    request, route = call.request, call.route
+    if route is None or request.model == route.model:
+        return request
+    return replace(request, fields={**request.fields, "model": route.model})
 
 
 def charge(call: Call, cost: int | None) -> None:

@@ -51,7 +51,7 @@ class Relay:
         call.outcome = _outcome(error)
         if call.answered is None:
             call.status = error.status
-            error.headers += (*call_headers(call, self.clock.now()), *retry_headers(error, call))
+            error.headers = (*call_headers(call, self.clock.now()), *retry_headers(error, call))
 
     async def _events(self, answer: Answer, stream: Stream, call: Call) -> AsyncGenerator[bytes]:
         try:

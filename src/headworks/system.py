@@ -9,9 +9,17 @@ import time
 class SystemClock:
     """The machine's clocks."""
 
-    now = staticmethod(time.monotonic)  # noqa: TID251 - this is the Clock that is passed in
-    time = staticmethod(time.time)  # noqa: TID251 - likewise
-    sleep = staticmethod(asyncio.sleep)  # noqa: TID251 - likewise
+    def now(self) -> float:
+        """Return seconds that only go forward."""
+        return time.monotonic()  # noqa: TID251 - here time comes in
+
+    def time(self) -> float:
+        """Return seconds since 1970."""
+        return time.time()  # noqa: TID251 - here time comes in
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait."""
+        await asyncio.sleep(seconds)  # noqa: TID251 - here time comes in
 
 
 class SystemRandom:
@@ -21,11 +29,13 @@ class SystemRandom:
     process has: unique, and sortable by time.
     """
 
-    random = staticmethod(random.random)  # noqa: S311 - jitter, not secrets
-
     def __init__(self) -> None:
         self._process = secrets.token_hex(4)
         self._count = 0
+
+    def random(self) -> float:
+        """Return a number in [0, 1): for jitter, never for secrets."""
+        return random.random()  # noqa: S311 - jitter
 
     def call_id(self) -> str:
         """Return an id that no other call has."""

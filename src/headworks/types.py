@@ -2,7 +2,10 @@
 
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
+from hmac import compare_digest
 from typing import Any, Literal, final
+
+from typing_extensions import override
 
 Headers = tuple[tuple[bytes, bytes], ...]
 """Header fields in order, names in lower case."""
@@ -25,10 +28,23 @@ class Secret:
         """Return the value, for the one place that sends or hashes it."""
         return self._value
 
+    @override
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and compare_digest(
+            self._value.encode(), other._value.encode()
+        )
+
+    @override
+    def __hash__(self) -> int:
+        return hash(self._value)
+
+    @override
     def __repr__(self) -> str:
         return "***"
 
-    __str__ = __repr__
+    @override
+    def __str__(self) -> str:
+        return "***"
 
 
 @dataclass(frozen=True, slots=True)

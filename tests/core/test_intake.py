@@ -44,7 +44,7 @@ class Case:
     error: type[Exception]
     path: str = CHAT
     method: str = "POST"
-    headers: tuple = (JSON,)
+    headers: tuple[tuple[bytes, bytes], ...] = (JSON,)
     content: bytes = BODY
 
 

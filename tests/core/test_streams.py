@@ -18,7 +18,7 @@ def data(value) -> bytes:
     )
 
 
-def chunk(content=None, finish=None, index=0, **more) -> dict:
+def chunk(content=None, finish=None, index=0, **more) -> dict[str, object]:
     delta = {} if content is None else {"content": content}
     return {
         "id": "c",
@@ -127,6 +127,20 @@ def test_output_is_counted_while_it_passes():
     assert (stream.pieces, stream.text.decode()) == (2, "Héllo 🌍")
 
 
+def test_tool_calls_are_counted_as_their_provider_bills_them():
+    """Name and arguments are output; the JSON around them is not."""
+    stream = ChatStream(shows_usage=False)
+    for function in (
+        {"name": "level", "arguments": ""},
+        {"arguments": '{"x":'},
+        {"arguments": "1}"},
+    ):
+        delta = {"tool_calls": [{"index": 0, "id": "call_1", "function": function}]}
+        stream.feed(data({"choices": [{"index": 0, "delta": delta}]}))
+
+    assert (stream.pieces, stream.text.decode()) == (3, 'level{"x":1}')
+
+
 def event(kind: str, number: int, **more) -> bytes:
     value = {"type": kind, "sequence_number": number, **more}
     return b"event: " + kind.encode() + b"\n" + data(value)
@@ -151,7 +165,8 @@ def test_responses_end_with_their_terminal_event():
 
     assert relay(stream, CREATED + DELTA + COMPLETED) == CREATED + DELTA + COMPLETED
     assert stream.reported == (Usage(5, 6, tier="flex"), ())
-    assert (stream.error, stream.text) == (None, "Hé".encode())
+    assert stream.error is None
+    assert stream.text.decode() == "Hé"
 
 
 def test_responses_without_a_terminal_event_are_truncated():
@@ -169,6 +184,7 @@ def test_responses_errors_are_classified(flat):
     stream = ResponsesStream()
     relay(stream, CREATED + event("error", 1, **(fields if flat else {"error": fields})))
 
+    assert stream.error is not None
     assert (stream.error.code, str(stream.error)) == ("server_error", "m")
 
 

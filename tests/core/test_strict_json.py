@@ -23,7 +23,7 @@ DECIDED = {
 }  # fmt: skip
 
 
-def read(value: bytes) -> dict:
+def read(value: bytes) -> dict[str, object]:
     return parse_object(b'{"v":' + value + b"}")
 
 

@@ -87,6 +87,7 @@ async def test_the_callers_own_error(take):
 
     async def leave_with_an_error() -> None:
         async with world.engine.call(request(stream=True), KEY) as response:
+            assert not isinstance(response.content, bytes)
             chunks = aiter(response.content)
             for _ in range(take):
                 await anext(chunks)
@@ -118,7 +119,7 @@ async def test_cancelled_twice():
 async def test_parallel_calls_leave_nothing_behind(script):
     """Two hundred calls, half of them cancelled at odd moments, hold nothing at the end."""
     world = World()
-    world.keys.callers["app"] = world.keys.callers["open"]
+    world.keys.callers = {"app": world.keys.callers["open"]}
     world.upstream.script = list(script) * 50
     tasks = [asyncio.ensure_future(carry(world, stream=bool(i % 3))) for i in range(200)]
     for i, task in enumerate(tasks):

@@ -50,6 +50,9 @@ class Seen:
             raise
         self.exits.append(None)
 
+    def refusal(self, error: Exception) -> Response:
+        raise AssertionError from error
+
 
 @pytest.mark.parametrize("body", [QUESTION, STREAMED], ids=["whole", "stream"])
 async def test_an_engine_in_ones_own_loop(family, world, body):

@@ -70,6 +70,7 @@ def test_rotation_never_lengthens_a_life(keyring):
     keys = keyring.open()
     keyring.clock.advance(60)
 
+    assert {record.status(keyring.clock.time()) for record in keyring.store.list()} == {"expired"}
     assert "ended on" in refusal(keys, old)
     assert "expired on" in refusal(keys, new)
 

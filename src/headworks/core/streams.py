@@ -122,10 +122,19 @@ class _Opaque(msgspec.Struct):
     service_tier: str | None = None
 
 
+class _Function(msgspec.Struct):
+    name: str | None = None
+    arguments: str | None = None
+
+
+class _ToolCall(msgspec.Struct):
+    function: _Function | None = None
+
+
 class _Delta(msgspec.Struct):
     content: str | None = None
     refusal: str | None = None
-    tool_calls: msgspec.Raw = NOTHING
+    tool_calls: list[_ToolCall] | None = None
     audio: msgspec.Raw = NOTHING
 
 
@@ -176,7 +185,9 @@ class ChatStream(Stream):
                 self._learn(choice)
         self._learn_usage(chunk)
         if self._shows_usage:
-            return encode(name, data) if chunk.choices is not None or is_given(chunk.usage) else None
+            return (
+                encode(name, data) if chunk.choices is not None or is_given(chunk.usage) else None
+            )
         return self._without_usage(name, data, chunk)
 
     def _without_usage(self, name: bytes, data: bytes, chunk: _Chunk) -> bytes | None:
@@ -197,13 +208,10 @@ class ChatStream(Stream):
             self._open.discard(choice.index)
         elif delta is None or not is_given(delta.audio):
             self._open.add(choice.index)
-        said = choice.text if delta is None else delta.content or delta.refusal
+        said = choice.text if delta is None else _said(delta)
         if said:
             self.pieces += 1
-            self.text += said.encode()
-        elif delta is not None and is_given(delta.tool_calls):
-            self.pieces += 1
-            self.text += bytes(delta.tool_calls)
+            self.text += said.encode("utf-8", "replace")
 
     @override
     def _conclude(self) -> None:
@@ -261,7 +269,7 @@ class ResponsesStream(Stream):
             self._learn_usage(event.response)
         if event.type.endswith(".delta") and isinstance(event.delta, str):
             self.pieces += 1
-            self.text += event.delta.encode()
+            self.text += event.delta.encode("utf-8", "replace")
         if event.type == "error":
             self.error = event_error(bytes(event.error) if is_given(event.error) else data)
             return None
@@ -300,6 +308,14 @@ class ResponsesStream(Stream):
 def event_error(raw: bytes) -> UpstreamError:
     """Return the error that a stream's event carries, classified like one with a status."""
     return classify(200, (), raw, now=0.0)
+
+
+def _said(delta: _Delta) -> str:
+    """Return the output in a delta: what the provider bills tokens for."""
+    if delta.tool_calls:
+        functions = (call.function for call in delta.tool_calls if call.function is not None)
+        return "".join((one.name or "") + (one.arguments or "") for one in functions)
+    return delta.content or delta.refusal or ""
 
 
 def _one_line(data: bytes) -> bytes:

@@ -198,7 +198,7 @@ class Exchange:
     `start`, `took`, `cancel` belong to the reader; the rest happens in the engine's loop.
     """
 
-    __slots__ = ("_cancel", "_host", "_put", "_room", "_sent", "_taken", "is_ended")
+    __slots__ = ("_cancel", "_has_begun", "_host", "_put", "_room", "_sent", "_taken", "is_ended")
 
     def __init__(self, host: Host, put: Callable[[Item], None]) -> None:
         self._host = host

@@ -196,8 +196,7 @@ class SqliteKeys:
                 yield from self._reload(reader)
             self._seen, self._revision = version, revision
         finally:
-            if reader.in_transaction:
-                reader.execute("ROLLBACK")
+            reader.rollback()
 
     def _reload(self, reader: sqlite3.Connection) -> Generator[None]:
         entries: dict[str, _Entry] = {}

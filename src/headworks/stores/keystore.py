@@ -174,8 +174,7 @@ class KeyStore:
                 yield store
                 store.execute("COMMIT")
             finally:
-                if store.in_transaction:
-                    store.execute("ROLLBACK")
+                store.rollback()
 
     @contextmanager
     def _open(self) -> Generator[sqlite3.Connection]:

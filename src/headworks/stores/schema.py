@@ -89,12 +89,10 @@ def open_store(path: Path, *, patience: float = 2.0) -> sqlite3.Connection:
 
 
 def open_reader(path: Path) -> sqlite3.Connection | None:
-    """Open the store for reading alone, or return None where there is none yet.
+    """Open an existing file for reading alone, or return None if it is no store yet.
 
     Never waits for more than 50 ms: it is used on the event loop. Raises as `open_store` does.
     """
-    if not path.exists():
-        return None
     store = sqlite3.connect(
         f"{path.absolute().as_uri()}?mode=rw",
         uri=True,

@@ -15,9 +15,9 @@ therefore keeps a connection only when it is *provably clean*:
 What no client can see are bytes that a server sends late, after the next request has reached it:
 they look like a quick answer. So a connection rests before it serves again (`quiet_seconds`), and
 after the first bytes that nobody asked for, no connection of that server is kept for a while
-(`distrust_seconds`). Above roughly `idle / 2 / quiet_seconds` calls a second (333 by default) the
-rest becomes shorter than asked, at 10,000 calls a second 5 ms, and in a full pool there is none;
-then distrust is what remains.
+(`distrust_seconds`). Above `resting / quiet_seconds` calls a second (1,700 by default) the rest is
+shorter than asked, at 10,000 calls a second 25 ms, and in a full pool there may be none; then
+distrust is what remains.
 
 An answer owns its bytes (`response`), and its connection lets go of it at its end: a reader that
 comes late finds its own bytes or nothing.

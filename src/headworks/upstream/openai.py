@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from headworks.core.classify import classify
 from headworks.core.endpoints import endpoint
@@ -113,9 +113,10 @@ def render(request: Request, route: Route) -> bytes:
     changes: dict[str, Any] = {}
     if fields.get("model", route.model) != route.model:
         changes["model"] = route.model
-    options = fields.get("stream_options") or {}
+    options: object = fields.get("stream_options") or {}
     if request.stream and isinstance(options, dict) and _lacks_usage_chunk(request):
-        changes["stream_options"] = {**options, "include_usage": True}
+        given = cast("dict[str, object]", options)
+        changes["stream_options"] = {**given, "include_usage": True}
     return edit(request.content, changes) if changes else request.content
 
 

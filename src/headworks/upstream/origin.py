@@ -83,6 +83,7 @@ class ClientLimits:
         idle_seconds: A connection idle for longer is closed: sooner than most servers would.
         quiet_seconds: A connection rests this long before it serves again, while another may be
             opened instead: bytes that a faulty server sends late find nobody waiting.
+        resting: So many connections may rest at once; with more, the longest-resting one serves.
         distrust_seconds: How long no connection is kept after a server sent bytes unasked.
         head_bytes: Of one response head, or of the answer to CONNECT.
         head_fields: Of one response head; trailers count likewise.
@@ -93,6 +94,7 @@ class ClientLimits:
     idle: int = 100
     idle_seconds: float = 50.0
     quiet_seconds: float = 0.15
+    resting: int = 256
     distrust_seconds: float = 60.0
     head_bytes: int = 65_536
     head_fields: int = 200

@@ -38,8 +38,8 @@ class Pool:
 
     A connection that has just answered rests for `quiet_seconds` first; among those that have
     rested the last one used serves next, so that surplus ones grow old and close. While fewer than
-    half of `idle` rest, a call opens another connection rather than disturb one; beyond that, and
-    when no more may be opened, the longest-resting one serves.
+    `resting` rest, a call opens another connection rather than disturb one; beyond that, and when
+    no more may be opened, the longest-resting one serves.
     """
 
     def __init__(self, dialler: Dialler, limits: ClientLimits) -> None:
@@ -168,7 +168,7 @@ class Pool:
         if not resting:
             return None
         may_open = len(self._open) < self.limits.connections
-        if may_open and self.limits.quiet_seconds and len(resting) <= self.limits.idle // 2:
+        if may_open and self.limits.quiet_seconds and len(resting) < self.limits.resting:
             return None
         return resting.popleft()
 
