@@ -139,6 +139,7 @@ class Route:
     credential: str
     timeouts: Timeouts = Timeouts()
 
+    @override
     def __str__(self) -> str:
         return f"{self.upstream}/{self.model}"
 

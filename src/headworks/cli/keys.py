@@ -290,7 +290,7 @@ def _span(text: str) -> float | None:
 def _now() -> float:
     from headworks.system import SystemClock
 
-    return SystemClock.time()
+    return SystemClock().time()
 
 
 def _spell(when: float) -> str:

@@ -45,8 +45,10 @@ def _number(value: bytes | None) -> float | None:
 
 
 def _after(value: bytes | None, now: float) -> float | None:
-    if value is None or (number := _number(value)) is not None:
-        return None if value is None else number
+    if value is None:
+        return None
+    if (number := _number(value)) is not None:
+        return number
     try:
         date = parsedate_to_datetime(value.decode("latin-1"))
         return max(0.0, date.replace(tzinfo=date.tzinfo or UTC).timestamp() - now)

@@ -67,7 +67,7 @@ class SSEDecoder:
 
     def _start(self) -> bool:
         """Drop a byte order mark, once enough bytes are there to know."""
-        head = self._buffer[:3]
+        head = bytes(self._buffer[:3])
         if len(head) < len(_BOM) and _BOM.startswith(head):
             return False
         if head == _BOM:

@@ -1,6 +1,6 @@
 """JSON from strangers: one meaning or none, bounded, and edited without touching the rest."""
 
-from typing import Any
+from typing import Any, cast
 
 import jiter
 import msgspec
@@ -26,13 +26,14 @@ def parse_object(content: bytes) -> dict[str, Any]:
         InvalidJSON: `content` is anything else, or deeper than 100 levels, or over 10^6 values.
     """
     try:
-        value = jiter.from_json(content, catch_duplicate_keys=True, allow_inf_nan=False)
+        value: object = jiter.from_json(content, catch_duplicate_keys=True, allow_inf_nan=False)
     except ValueError as error:
         raise InvalidJSON(f"The body is not valid JSON: {error}.") from None
-    if type(value) is not dict:
+    if not isinstance(value, dict):
         raise InvalidJSON("The body must be a JSON object.")
-    _bound(value)
-    return value
+    fields = cast("dict[str, Any]", value)
+    _bound(fields)
+    return fields
 
 
 def edit(content: bytes, changes: dict[str, Any]) -> bytes:
@@ -62,6 +63,6 @@ def _bound(value: dict[str, Any]) -> None:
         level = [
             child
             for item in level
-            for child in (item.values() if type(item) is dict else item)
+            for child in (cast("dict[str, Any]", item).values() if type(item) is dict else item)
             if type(child) in _CONTAINERS
         ]

@@ -102,7 +102,8 @@ class Traffic:
         self.outcome.cached_tokens += (details and details.cached_tokens) or 0
 
     async def _ask(self, number: int, feature: str, text: str, **more: Any) -> Any:
-        response = await self._client.chat.completions.with_raw_response.create(
+        create: Any = self._client.chat.completions.with_raw_response.create
+        response: Any = await create(
             model=MODEL,
             messages=[{"role": "user", "content": text}],
             extra_headers=_tags(feature, number),
