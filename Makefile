@@ -55,10 +55,10 @@ lock: .venv-lock/.done ## Renew requirements/*.lock from pyproject.toml (ARGS=--
 	@$(LOCK) $(ARGS) pyproject.toml --extra client --group build --group test --group check -o requirements/dev.lock
 	@$(LOCK) $(ARGS) pyproject.toml --extra client --group build -c requirements/dev.lock -o requirements/demo.lock
 	@$(LOCK) $(ARGS) --group docs -c requirements/dev.lock -o requirements/docs.lock
-	@$(LOCK) $(ARGS) requirements/openai2.in -o requirements/openai2.lock
+	@$(LOCK) $(ARGS) pyproject.toml requirements/openai2.in -o requirements/openai2.lock
 
 clean: ## Remove everything that these targets made
-	@rm -rf .venv .venv-lock site build dist .coverage .coverage.* .hypothesis bench/results
+	@rm -rf .venv .venv-lock .venv-openai2 tests/clients/node_modules site build dist .coverage .coverage.* .hypothesis bench/results
 	@rm -rf .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
 	@$(MAKE) --no-print-directory --quiet -C bench/tools clean
 

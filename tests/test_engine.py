@@ -227,7 +227,7 @@ async def test_refused_before_anything_is_spent(world, face, key, path, body, st
 
     assert (response.status_code, code(response)) == (status, expected)
     assert response.headers["x-should-retry"] == "false"
-    assert response.headers["x-request-id"]
+    assert response.headers["x-request-id"] == response.headers["x-headworks-call"]
     assert (world.routes, world.ledger.rows) == ([], [])
 
 

@@ -95,7 +95,8 @@ class Engine:
         told = error if isinstance(error, CallError) else InternalError()
         if not told.headers:
             id_ = self.random.call_id()
-            told.headers = ((b"x-request-id", id_.encode()), *retry_headers(told))
+            fields = (b"x-request-id", b"x-headworks-call")
+            told.headers = (*((name, id_.encode()) for name in fields), *retry_headers(told))
             if told is not error:
                 _log.error("call %s failed unforeseen", id_, exc_info=error)
         return error_response(told)

@@ -305,3 +305,22 @@ def test_an_odd_report_never_undercuts_our_own_count():
     reported = Usage(0, 50, cached=30, tier="flex")
 
     assert dearer(reported, Usage(100, 20)) == Usage(100, 50, tier="flex")
+
+
+counts = st.integers(0, 40)
+details = st.none() | st.dictionaries(
+    st.sampled_from(["cached_tokens", "cache_write_tokens", "reasoning_tokens", "text_tokens"]),
+    counts,
+)
+
+
+@given(
+    st.fixed_dictionaries(
+        {"prompt_tokens": counts, "completion_tokens": counts, "total_tokens": counts},
+        optional={"prompt_tokens_details": details, "completion_tokens_details": details},
+    ),
+    st.sampled_from([None, "default", "flex"]),
+)
+def test_the_quick_reading_is_the_careful_one(reported, tier):
+    """Bytes that are read in a hurry give what the parsed object gives."""
+    assert parse_usage(msgspec.json.encode(reported), tier) == parse_usage(reported, tier)

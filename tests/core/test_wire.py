@@ -13,6 +13,7 @@ from headworks.errors import (
     LedgerUnavailable,
     NoRouteLeft,
     RateLimited,
+    Retry,
     UpstreamAnswered,
 )
 from headworks.types import Call, Request, Route
@@ -24,10 +25,8 @@ def call(attempts: int = 1) -> Call:
     return made
 
 
-def busy(retry_after=None) -> UpstreamAnswered:
-    from headworks.errors import Retry
-
-    return UpstreamAnswered("m", status=429, type="t", code="c", retry=Retry.SAME_ROUTE, retry_after=retry_after)  # fmt: skip
+def busy(retry_after=None, retry=Retry.SAME_ROUTE) -> UpstreamAnswered:
+    return UpstreamAnswered("m", status=429, type="t", code="c", retry=retry, retry_after=retry_after)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -49,6 +48,7 @@ CASES = [
     Case("upstream, tried again by us", ConnectFailed(), 3, "false"),
     Case("upstream is busy", busy(0.0), 1, "true", "1"),
     Case("upstream is busy for long", busy(3600), 1, "false", "3600"),
+    Case("upstream will never say yes here", busy(retry=Retry.OTHER_ROUTE), 1, "false"),
     Case("our credential", CredentialRefused(), 1, "false"),
     Case("nothing left", NoRouteLeft([busy(5), ConnectFailed()]), 2, "false", "5"),
 ]  # fmt: skip

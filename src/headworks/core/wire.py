@@ -6,7 +6,6 @@ import msgspec
 
 from headworks.errors import (
     CallError,
-    CredentialRefused,
     NoRouteLeft,
     Retry,
     UpstreamAnswered,
@@ -100,8 +99,11 @@ def retry_headers(error: CallError, call: Call | None = None) -> Headers:
 def _should_retry(error: CallError, attempts: int) -> bool:
     if (error.retry_after or 0.0) > _OBEYED:
         return False
-    if isinstance(error, NoRouteLeft | CredentialRefused):
+    if isinstance(error, NoRouteLeft):
         return False
     if isinstance(error, UpstreamError):
-        return attempts == 1 and error.retry is not Retry.NEVER
+        is_final = error.retry is Retry.NEVER or (
+            error.is_answer and error.retry is Retry.OTHER_ROUTE  # this route will say it again
+        )
+        return attempts == 1 and not is_final
     return error.should_retry

@@ -7,6 +7,7 @@ from typing import Any
 from headworks.core.intake import presented_key, read_request
 from headworks.engine import Engine
 from headworks.errors import BodyTooLarge, WebSocketUnsupported
+from headworks.gateway.exchange import DEPARTURE
 from headworks.types import Response
 
 Scope = MutableMapping[str, Any]
@@ -55,7 +56,7 @@ class Gateway:
         request = read_request(
             scope["method"], path.decode("latin-1"), scope["query_string"], headers, content
         )
-        exchange.watch()
+        exchange.watch(scope)
         async with engine.call(request, presented_key(headers)) as response:
             await exchange.respond(response)
 
@@ -63,7 +64,16 @@ class Gateway:
 class _Exchange:
     """One request and its response on the ASGI side, with an eye on the caller's presence."""
 
-    __slots__ = ("_receive", "_send", "_watcher", "has_begun", "is_deserted", "is_over", "task")
+    __slots__ = (
+        "_on_departure",
+        "_receive",
+        "_send",
+        "_watcher",
+        "has_begun",
+        "is_deserted",
+        "is_over",
+        "task",
+    )
 
     def __init__(self, receive: Receive, send: Send) -> None:
         task = asyncio.current_task()
@@ -75,6 +85,7 @@ class _Exchange:
         self._receive = receive
         self._send = send
         self._watcher: asyncio.Task[None] | None = None
+        self._on_departure: Callable[[Callable[[], None] | None], None] | None = None
 
     async def read_body(self, headers: list[tuple[bytes, bytes]], most: int) -> bytes:
         """Return the request's body.
@@ -102,9 +113,17 @@ class _Exchange:
             raise _CallerGone
         return bytes(parts)
 
-    def watch(self) -> None:
-        """From now on cancel the call, once, when the caller hangs up before its end."""
-        self._watcher = asyncio.get_running_loop().create_task(self._wait_for_departure())
+    def watch(self, scope: Scope) -> None:
+        """From now on cancel the call, once, when the caller hangs up before its end.
+
+        Our own server tells of it; for another one a task listens.
+        """
+        self._on_departure = scope.get("extensions", {}).get(DEPARTURE)
+        if self._on_departure is not None:
+            self._on_departure(self._leave)
+        else:
+            loop = asyncio.get_running_loop()
+            self._watcher = loop.create_task(self._wait_for_departure())
 
     async def respond(self, response: Response) -> None:
         """Send the response; wait where the caller reads slower than the answer comes."""
@@ -129,11 +148,16 @@ class _Exchange:
         """Stop watching."""
         if self._watcher is not None:
             self._watcher.cancel()
+        if self._on_departure is not None:
+            self._on_departure(None)
 
     async def _wait_for_departure(self) -> None:
         while (await self._receive())["type"] != "http.disconnect":
             pass
-        if not self.is_over:
+        self._leave()
+
+    def _leave(self) -> None:
+        if not self.is_over and not self.is_deserted:
             self.is_deserted = True
             self.task.cancel()
 

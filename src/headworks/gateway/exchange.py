@@ -3,8 +3,8 @@
 import asyncio
 import http
 import logging
-from collections.abc import Iterable
-from typing import Any, Protocol
+from collections.abc import Callable, Iterable
+from typing import Any, Protocol, cast
 
 import msgspec
 from typing_extensions import override
@@ -21,6 +21,9 @@ Fields = Iterable[tuple[bytes, bytes]]
 
 _CONTROLS = bytes([*range(9), *range(10, 32), 127])
 """Bytes that no header field may hold; the tab is the one control that may stand in a value."""
+
+DEPARTURE = "headworks.departure"
+"""Names the extension by which an app is told at once that its caller is gone."""
 
 _BODILESS = frozenset({204, 304})
 
@@ -67,6 +70,7 @@ class Exchange(RequestResponseCycle):
         more_body: bool,
         expects_continue: bool,
     ) -> None:
+        cast("Any", scope)["extensions"] = {DEPARTURE: self.on_departure}
         self.scope = scope
         self.keep_alive = keep_alive
         self.more_body = more_body
@@ -84,6 +88,7 @@ class Exchange(RequestResponseCycle):
         self._flush: asyncio.Handle | None = None
         self._framing: bytes = b""
         self._sent = False
+        self._leave: Callable[[], None] | None = None
 
     @override
     async def run_asgi(self, app: ASGI3Application) -> None:
@@ -136,10 +141,23 @@ class Exchange(RequestResponseCycle):
         else:
             raise RuntimeError(f"unexpected ASGI message {message['type']!r}")
 
+    def on_departure(self, leave: Callable[[], None] | None) -> None:
+        """Call `leave` when the caller goes before the end: cheaper than a task that receives.
+
+        The app finds this method in `scope["extensions"]` under `DEPARTURE`; None ends it.
+        """
+        self._leave = leave
+        if leave is not None:
+            self._connection.flow.resume_reading()
+            if self.disconnected:
+                leave()
+
     def disconnect(self) -> None:
         """Tell the app that the caller is gone."""
         self.disconnected = True
         self.message_event.set()
+        if self._leave is not None:
+            self._leave()
 
     def refuse(self, answer: bytes) -> None:
         """Send `answer` in place of the app's, unless a part of that has left already."""

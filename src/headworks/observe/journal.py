@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import BinaryIO
@@ -45,20 +45,23 @@ class Line(msgspec.Struct, frozen=True):
     trail: list[str]
 
 
-def line_of(call: Call) -> Line:
-    """Return what the call log tells of a call; None is what was never known."""
+def line_of(call: Call, shown: Callable[[str], str]) -> Line:
+    """Return what the call log tells of a call; None is what was never known.
+
+    `shown` takes secrets out of what callers and providers said.
+    """
     caller, usage, tags = call.caller, call.usage, call.request.tags
     return Line(
         time=datetime.fromtimestamp(call.time, UTC),
         call=call.id,
         key=None if caller is None else caller.name,
         project=None if caller is None else caller.project,
-        feature=tags.feature[:_LONGEST],
-        user=tags.user[:_LONGEST],
-        model=call.request.model[:_LONGEST],
-        route=None if call.route is None else str(call.route)[:_LONGEST],
+        feature=shown(tags.feature[:_LONGEST]),
+        user=shown(tags.user[:_LONGEST]),
+        model=shown(call.request.model[:_LONGEST]),
+        route=None if call.route is None else shown(str(call.route)[:_LONGEST]),
         status=call.status,
-        outcome=call.outcome[:_LONGEST],
+        outcome=shown(call.outcome[:_LONGEST]),
         attempts=call.attempts,
         input_tokens=usage.input,
         output_tokens=usage.output,
@@ -67,7 +70,7 @@ def line_of(call: Call) -> Line:
         cost_usd=None if call.cost is None else call.cost / _NANO,
         duration_ms=_milliseconds(call.started, call.ended),
         first_byte_ms=_milliseconds(call.started, call.answered),
-        trail=call.trail,
+        trail=[shown(step[:_LONGEST]) for step in call.trail],
     )
 
 
@@ -91,7 +94,7 @@ class CallLog:
 
     def record(self, call: Call) -> None:
         """Note a finished call; it is written within a tenth of a second, at once without a loop."""
-        self._lines.append(self._encoder.encode(line_of(call)))
+        self._lines.append(self._encoder.encode(line_of(call, self._redaction.word)))
         waiting = len(self._lines)
         if waiting >= _FLUSH_LINES or (waiting == 1 and not self._flush_soon()):
             self.flush()
@@ -100,9 +103,8 @@ class CallLog:
         """Write what is waiting."""
         lines, self._lines = self._lines, []
         if lines:
-            text = b"\n".join(lines).decode() + "\n"
             try:
-                self._stream.write(self._redaction.apply(text).encode())
+                self._stream.write(b"\n".join(lines) + b"\n")
                 self._stream.flush()
             except (OSError, ValueError):  # a full disk, a closed pipe, a closed file
                 self.lost += len(lines)

@@ -17,6 +17,8 @@ from headworks.types import Secret
 _SHORTEST = 4
 """Secrets below this length are left alone: a log without the letter `a` helps nobody."""
 
+_MOST_WORDS = 4096
+
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
@@ -29,6 +31,7 @@ class Redaction:
 
     def __init__(self, secrets: Iterable[Secret] = ()) -> None:
         self._forms: tuple[str, ...] = ()
+        self._words: dict[str, str] = {}
         self.learn(secrets)
 
     def learn(self, secrets: Iterable[Secret]) -> None:
@@ -37,6 +40,16 @@ class Redaction:
         for secret in secrets:
             forms.update(_forms(secret.reveal()))
         self._forms = tuple(sorted(forms, key=len, reverse=True))
+        self._words.clear()
+
+    def word(self, text: str) -> str:
+        """Return a short text that comes again and again, such as a feature's name, as `apply`."""
+        shown = self._words.get(text)
+        if shown is None:
+            if len(self._words) >= _MOST_WORDS:
+                self._words.clear()
+            shown = self._words[text] = self.apply(text)
+        return shown
 
     def apply(self, text: str) -> str:
         """Return the text without any secret."""
