@@ -16,7 +16,7 @@ from headworks.core.endpoints import Endpoint
 from headworks.core.pricing import dearer, parse_usage
 from headworks.core.streams import NOTHING, Reported, Stream, is_given, open_stream
 from headworks.errors import MalformedResponse
-from headworks.ports import Estimator, Hold, UpstreamResponse
+from headworks.ports import Estimator, Hold, Ledger, UpstreamResponse
 from headworks.types import NO_USAGE, Call, Certainty, Request, Usage
 
 
@@ -43,6 +43,7 @@ class Answer:
     response: UpstreamResponse
     call: Call
     hold: Hold
+    ledger: Ledger
     estimator: Estimator
     takes_model: bool = False
     whole: bytes | None = None
@@ -86,8 +87,13 @@ class Answer:
             raise stream.error
         return None
 
-    def settle(self, outcome: str) -> None:
+    async def settle(self, outcome: str) -> None:
         """Book what the answer used, once; on disk when this returns."""
+        self.book(outcome)
+        await self.ledger.written()
+
+    def book(self, outcome: str) -> None:
+        """Book what the answer used, once; on disk soon."""
         if self.hold.is_open:
             usage, certainty = self._used()
             self.call.usage = usage
@@ -96,7 +102,7 @@ class Answer:
     async def aclose(self) -> None:
         """Book what is not booked yet and give the connection back. Idempotent."""
         try:
-            self.settle("abandoned")
+            self.book("abandoned")
             if self.relayed is not None:
                 await self.relayed.aclose()
             if self.stream is not None and self.stream.ending is not None:

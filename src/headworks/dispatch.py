@@ -80,16 +80,18 @@ class Dispatcher:
         call.route = route
         call.attempts += 1
         kind = endpoint(call.request.method, call.request.path)
-        hold = self.ledger.hold(call, route, estimate)
+        hold = await self.ledger.hold(call, route, estimate)
         answer = None
         try:
             response = await self.upstream.send(call.request, route, remaining)
-            answer = Answer(response, call, hold, self.estimator, kind.takes_model)
+            answer = Answer(response, call, hold, self.ledger, self.estimator, kind.takes_model)
             await answer.open(kind, self.most)
         except BaseException as error:
             _book_failure(answer, hold, call, estimate, error)
             if answer is not None:
                 await answer.aclose()
+            if isinstance(error, CallError):
+                await self.ledger.written()
             raise
         return answer
 
@@ -116,7 +118,7 @@ def _book_failure(
     elif isinstance(error, UpstreamError) and error.is_answer:
         charge(call, hold.settle(NO_USAGE, "exact", outcome))
     elif answer is not None and (answer.stream is not None or answer.whole is not None):
-        answer.settle(outcome)
+        answer.book(outcome)
     else:
         charge(call, hold.settle(estimate, "unknown", outcome))
 

@@ -75,7 +75,7 @@ class Engine:
             reservation = await self.limits.reserve(caller, estimate)
             try:
                 async with aclosing(await self.dispatcher.dispatch(call, estimate)) as answer:
-                    response = self.relay.relay(answer, call)
+                    response = await self.relay.relay(answer, call)
                     yield response
             finally:
                 reservation.settle(call.usage)

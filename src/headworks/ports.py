@@ -144,8 +144,8 @@ class Hold(Protocol):
     def settle(self, usage: Usage, certainty: Certainty, outcome: str) -> int | None:
         """Book what the attempt used; return nano-dollars, None for an unknown price.
 
-        The row is on disk when this returns. A ledger that cannot be written is reported by the
-        ledger itself (log, metric); the row stays held and is settled at the next start.
+        Never waits: `Ledger.written` tells when the row is on disk. A ledger that cannot be
+        written is reported by the ledger itself (log, metric); the row is written when it can be.
         """
         ...
 
@@ -157,11 +157,15 @@ class Hold(Protocol):
 class Ledger(Protocol):
     """Money, one row per attempt."""
 
-    def hold(self, call: Call, route: Route, estimate: Usage) -> Hold:
+    async def hold(self, call: Call, route: Route, estimate: Usage) -> Hold:
         """Write the attempt's row before its first byte leaves, or raise `LedgerUnavailable`.
 
-        `call.attempts` is the attempt's number, from 1.
+        The row is on disk when this returns. `call.attempts` is the attempt's number, from 1.
         """
+        ...
+
+    async def written(self) -> None:
+        """Wait until every settlement so far is on disk, or known to be impossible for now."""
         ...
 
 

@@ -24,13 +24,13 @@ class Relay:
     filter: OutputFilter
     clock: Clock
 
-    def relay(self, answer: Answer, call: Call) -> Response:
+    async def relay(self, answer: Answer, call: Call) -> Response:
         """Return the response for `call`: whole, or live as long as the call."""
         call.answered = self.clock.now()
         call.status = answer.response.status
         if answer.whole is not None:
             content = self.filter.filter(answer.whole)
-            self._settle(answer, call)
+            await self._settle(answer, call)
             return Response(call.status, self._headers(answer, call), content)
         answer.relayed = (
             self._chunks(answer, call)
@@ -61,10 +61,10 @@ class Relay:
                 piece = await answer.events()
         except CallError as error:
             call.outcome = _outcome(error)
-            answer.settle(call.outcome)
+            await answer.settle(call.outcome)
             yield stream.encode_error(error)
             return
-        self._settle(answer, call)
+        await self._settle(answer, call)
         if stream.ending:
             yield stream.ending
 
@@ -75,13 +75,13 @@ class Relay:
                 yield chunk
         except CallError as error:
             call.outcome = _outcome(error)
-            answer.settle(call.outcome)
+            await answer.settle(call.outcome)
             raise
-        self._settle(answer, call)
+        await self._settle(answer, call)
 
-    def _settle(self, answer: Answer, call: Call) -> None:
+    async def _settle(self, answer: Answer, call: Call) -> None:
         call.outcome = "completed"
-        answer.settle(call.outcome)
+        await answer.settle(call.outcome)
 
     def _headers(self, answer: Answer, call: Call) -> tuple[tuple[bytes, bytes], ...]:
         headers = answer_headers(call, answer.response.headers, self.clock.now())

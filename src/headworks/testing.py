@@ -291,13 +291,16 @@ class MemoryLedger:
     fault: Exception | None = None
     rows: list[MemoryRow] = field(default_factory=list[MemoryRow])
 
-    def hold(self, call: Call, route: Route, estimate: Usage) -> MemoryRow:
+    async def hold(self, call: Call, route: Route, estimate: Usage) -> MemoryRow:
         """Write the attempt's row."""
         if self.fault is not None:
             raise self.fault
         row = MemoryRow(call.id, call.attempts, route, estimate, self.price)
         self.rows.append(row)
         return row
+
+    async def written(self) -> None:
+        """Return at once: memory is all there is."""
 
     @property
     def total(self) -> int:

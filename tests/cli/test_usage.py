@@ -24,16 +24,16 @@ app.add_typer(models_app)
 @pytest.fixture
 def store(tmp_path):
     with closing(open_ledger(tmp_path / "hw.ledger.db")) as ledger:
-        ledger.hold(call("c1", feature="=1+1"), route(), Usage(9, 9)).settle(
+        ledger.hold_now(call("c1", feature="=1+1"), route(), Usage(9, 9)).settle(
             Usage(1, 1), "exact", "completed"
         )
-        ledger.hold(call("c2", feature="\x1b[31mred"), route(), Usage(9, 9)).settle(
+        ledger.hold_now(call("c2", feature="\x1b[31mred"), route(), Usage(9, 9)).settle(
             Usage(0, 100), "estimated", "completed"
         )
-        ledger.hold(call("c3"), route("mystery"), Usage(9, 9)).settle(
+        ledger.hold_now(call("c3"), route("mystery"), Usage(9, 9)).settle(
             Usage(1, 1), "exact", "completed"
         )
-        ledger.hold(call("c4"), route(), Usage(1, 0))
+        ledger.hold_now(call("c4"), route(), Usage(1, 0))
         yield f"sqlite:{tmp_path / 'hw.db'}"
 
 

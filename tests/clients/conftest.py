@@ -3,6 +3,7 @@
 import inspect
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import openai
@@ -66,17 +67,18 @@ class App:
     """
 
     name: str
-    face: str
     make: Callable[..., Any]
-    made: list[Any] = field(default_factory=list[Any])
+    made: dict[str, Any] = field(default_factory=dict[str, Any])
 
     def client(self, key: str = OPEN_KEY, **options: Any) -> Any:
-        """Return an official client, closed when the test is over."""
-        self.made.append(self.make(api_key=key, **options))
-        return self.made[-1]
+        """Return an official client, one for each kind, closed when the test is over."""
+        kind = f"{key} {options}"
+        if kind not in self.made:
+            self.made[kind] = self.make(api_key=key, **options)
+        return self.made[kind]
 
     async def ask(self, client: Any = None, **options: Any) -> Any:
-        """Return the whole answer to our question."""
+        """Return the answer to our question, or its stream."""
         client = client or self.client()
         return await value(client.chat.completions.create(**{"messages": MESSAGES} | options))
 
@@ -90,16 +92,14 @@ async def app(request) -> AsyncGenerator[App]:
     """The same app in four forms: each way to write it, by each way to headworks."""
     face, _, name = request.param.partition("-")
     if face == "gateway":
-        url, kind = (
-            request.getfixturevalue("gateway"),
-            openai.OpenAI if name == "sync" else openai.AsyncOpenAI,
-        )
-        app = App(name, face, lambda **options: kind(base_url=url, **options))
+        url = request.getfixturevalue("gateway")
+        kind = openai.OpenAI if name == "sync" else openai.AsyncOpenAI
+        app = App(name, partial(kind, base_url=url))
     else:
         hw = request.getfixturevalue("engine")
-        app = App(name, face, hw.openai if name == "sync" else hw.async_openai)
+        app = App(name, hw.openai if name == "sync" else hw.async_openai)
     yield app
-    for client in app.made:
+    for client in app.made.values():
         await value(client.close())
 
 
@@ -143,15 +143,21 @@ class Truth:
         )
 
 
-@pytest.fixture
-def truth(practice):
-    """Hear what is true before judging what arrives."""
+@pytest.fixture(scope="session")
+def direct(session_practice):
+    """An official client that asks the practice OpenAI itself, and orders no fault."""
     with openai.OpenAI(
-        base_url=practice.base_url,
+        base_url=session_practice.base_url,
         api_key="sk-simulator",
         default_headers={"x-simulator-fault": NO_FAULT},
     ) as client:
-        yield Truth(practice, client)
+        yield client
+
+
+@pytest.fixture
+def truth(practice, direct):
+    """Hear what is true before judging what arrives."""
+    return Truth(practice, direct)
 
 
 def text_of(chunks: list[Any]) -> str:

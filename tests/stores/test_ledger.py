@@ -29,7 +29,7 @@ def ledger(path):
 
 def test_an_attempt_is_on_disk_before_its_first_byte(ledger, path):
     """When `hold` returns, the row says who is about to spend what, for what, where."""
-    hold = ledger.hold(
+    hold = ledger.hold_now(
         call(feature="search", user="u1", session="s1", tags=("a", "b")), route(), ESTIMATE
     )
 
@@ -50,7 +50,7 @@ def test_an_attempt_is_on_disk_before_its_first_byte(ledger, path):
 
 def test_a_settled_attempt_costs_what_it_used(ledger, path):
     """When `settle` returns, the exact cost is on disk and known to the caller."""
-    hold = ledger.hold(call(), route(), ESTIMATE)
+    hold = ledger.hold_now(call(), route(), ESTIMATE)
 
     cost = hold.settle(Usage(80, 20, cached=30, reasoning=5), "exact", "completed")
 
@@ -64,7 +64,7 @@ def test_a_settled_attempt_costs_what_it_used(ledger, path):
 
 def test_a_released_attempt_costs_nothing(ledger, path):
     """An attempt that was never sent is kept as a row, at no cost."""
-    hold = ledger.hold(call(), route(), ESTIMATE)
+    hold = ledger.hold_now(call(), route(), ESTIMATE)
 
     hold.release("upstream_unreachable")
 
@@ -75,7 +75,7 @@ def test_a_released_attempt_costs_nothing(ledger, path):
 
 def test_settling_twice_changes_nothing_and_is_counted(ledger, path):
     """However often a call is settled or released, it is booked once."""
-    hold = ledger.hold(call(), route(), ESTIMATE)
+    hold = ledger.hold_now(call(), route(), ESTIMATE)
     first = hold.settle(Usage(1, 1), "exact", "completed")
     before = rows(path)
 
@@ -88,7 +88,7 @@ def test_settling_twice_changes_nothing_and_is_counted(ledger, path):
 
 def test_a_row_that_is_closed_on_disk_stays_as_it_is(ledger, path):
     """The file itself refuses a second settlement, whatever the process believes."""
-    hold = ledger.hold(call(), route(), ESTIMATE)
+    hold = ledger.hold_now(call(), route(), ESTIMATE)
     with closing(sqlite3.connect(path)) as db, db:
         db.execute("UPDATE attempts SET state = 'settled', cost_nano = 7")
 
@@ -100,7 +100,7 @@ def test_a_row_that_is_closed_on_disk_stays_as_it_is(ledger, path):
 
 def test_an_unknown_price_is_not_zero(ledger, path):
     """Without a price there is no cost, and the row says so."""
-    hold = ledger.hold(call(), route("mystery"), ESTIMATE)
+    hold = ledger.hold_now(call(), route("mystery"), ESTIMATE)
     assert rows(path, "estimate_nano, anomalies") == [
         {"estimate_nano": None, "anomalies": "unpriced"}
     ]
@@ -111,9 +111,9 @@ def test_an_unknown_price_is_not_zero(ledger, path):
 
 def test_a_running_attempt_keeps_the_price_it_began_with(ledger):
     """A price change is for calls that begin after it."""
-    before = ledger.hold(call("c1"), route(), ESTIMATE)
+    before = ledger.hold_now(call("c1"), route(), ESTIMATE)
     ledger.prices = Book({MODEL: flat_price(10**15, 10**15)})
-    after = ledger.hold(call("c2"), route(), ESTIMATE)
+    after = ledger.hold_now(call("c2"), route(), ESTIMATE)
 
     assert before.settle(Usage(1, 0), "exact", "completed") == 2000
     assert after.settle(Usage(1, 0), "exact", "completed") == 10**9
@@ -121,7 +121,7 @@ def test_a_running_attempt_keeps_the_price_it_began_with(ledger):
 
 def test_odd_counts_are_booked_and_flagged(ledger, path):
     """Counts that contradict each other are kept, priced upwards and flagged."""
-    hold = ledger.hold(call(), route(), ESTIMATE)
+    hold = ledger.hold_now(call(), route(), ESTIMATE)
 
     hold.settle(Usage(10, 5, cached=20, reasoning=9, tier="warp"), "exact", "completed")
 
@@ -135,7 +135,7 @@ def test_odd_counts_are_booked_and_flagged(ledger, path):
 @pytest.mark.parametrize("text", ["\ud800", "a\0b", "x" * 10_000, "日本", "'; DROP TABLE attempts"])
 def test_no_name_breaks_the_ledger(ledger, path, text):
     """Whatever a caller writes into its tags, the attempt is booked."""
-    hold = ledger.hold(
+    hold = ledger.hold_now(
         call(feature=text, user=text, tags=(text.replace("\ud800", "?"),)), route(), NO_USAGE
     )
     hold.settle(Usage(1, 1), "exact", "completed")
@@ -146,7 +146,7 @@ def test_no_name_breaks_the_ledger(ledger, path, text):
 
 def test_no_count_breaks_the_ledger(ledger, path):
     """Counts beyond any column are kept as the largest that fits, and settle never raises."""
-    hold = ledger.hold(call(), route(), Usage(10**30, 0))
+    hold = ledger.hold_now(call(), route(), Usage(10**30, 0))
     hold.settle(Usage(10**30, 10**30), "estimated", "completed")
 
     (row,) = rows(path)
@@ -156,7 +156,7 @@ def test_no_count_breaks_the_ledger(ledger, path):
 def test_calls_without_caller_or_known_path_are_booked_too(ledger, path):
     """What we know nothing about still leaves a row."""
     nameless = Call("c1", Request("POST", "/v1/organization/costs"), 0.0, 0.0, attempts=1)
-    ledger.hold(nameless, route(), NO_USAGE).release("refused")
+    ledger.hold_now(nameless, route(), NO_USAGE).release("refused")
 
     assert rows(path, "key_id, endpoint") == [{"key_id": "", "endpoint": "other"}]
 

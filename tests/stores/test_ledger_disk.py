@@ -43,7 +43,7 @@ def until_refused(ledger):
     """Fill the last free page; return how many rows went into it."""
     for number in range(100):
         try:
-            ledger.hold(call(f"filler{number}"), route(), ESTIMATE)
+            ledger.hold_now(call(f"filler{number}"), route(), ESTIMATE)
         except LedgerUnavailable:
             return number
     raise AssertionError
@@ -55,10 +55,10 @@ def test_a_full_disk_refuses_new_calls_and_recovers_by_itself(ledger, path, capl
     written = until_refused(ledger)
     for number in range(20):
         with pytest.raises(LedgerUnavailable) as refusal:
-            ledger.hold(call(f"refused{number}"), route(), ESTIMATE)
+            ledger.hold_now(call(f"refused{number}"), route(), ESTIMATE)
         assert (refusal.value.status, refusal.value.retry_after) == (503, 1.0)
     free(ledger)
-    ledger.hold(call("after"), route(), ESTIMATE)
+    ledger.hold_now(call("after"), route(), ESTIMATE)
 
     assert len(rows(path)) == written + 1
     assert ledger.statistics().failures == 21
@@ -74,12 +74,12 @@ def intruder(path, ledger):  # noqa: ARG001 - the ledger makes the file
 
 def test_a_settlement_that_the_disk_refused_is_written_later(ledger, path, intruder, caplog):
     """A disk that fails at the wrong moment loses nothing while the process lives."""
-    holds = [ledger.hold(call(f"c{n}"), route(), ESTIMATE) for n in range(3)]
+    holds = [ledger.hold_now(call(f"c{n}"), route(), ESTIMATE) for n in range(3)]
     intruder.execute("BEGIN IMMEDIATE")
 
     costs = [hold.settle(Usage(n, 0), "exact", "completed") for n, hold in enumerate(holds)]
     with pytest.raises(LedgerUnavailable):
-        ledger.hold(call("refused"), route(), ESTIMATE)
+        ledger.hold_now(call("refused"), route(), ESTIMATE)
 
     assert costs == [0, 2000, 4000]
     assert {row["state"] for row in rows(path)} == {"held"}
@@ -87,7 +87,7 @@ def test_a_settlement_that_the_disk_refused_is_written_later(ledger, path, intru
     assert len(caplog.records) == 1
 
     intruder.execute("ROLLBACK")
-    ledger.hold(call("next"), route(), ESTIMATE)
+    ledger.hold_now(call("next"), route(), ESTIMATE)
 
     assert [row["cost_nano"] for row in rows(path)] == [0, 2000, 4000, None]
     assert (ledger.statistics().owed, ledger.statistics().open_holds) == (0, 1)
@@ -103,7 +103,7 @@ def test_trouble_is_logged_once_a_minute(path, caplog):
             clock.advance(wait)
             for number in range(20):
                 with pytest.raises(LedgerUnavailable):
-                    ledger.hold(call(f"refused{number}"), route(), ESTIMATE)
+                    ledger.hold_now(call(f"refused{number}"), route(), ESTIMATE)
         free(ledger)
 
     assert len(caplog.records) == 2
@@ -111,7 +111,7 @@ def test_trouble_is_logged_once_a_minute(path, caplog):
 
 def test_a_close_writes_what_is_owed(ledger, path, intruder):
     """Settlements that waited for the disk are written before the file is let go."""
-    hold = ledger.hold(call(), route(), ESTIMATE)
+    hold = ledger.hold_now(call(), route(), ESTIMATE)
     intruder.execute("BEGIN IMMEDIATE")
     hold.settle(Usage(1, 0), "exact", "completed")
     intruder.execute("ROLLBACK")
@@ -123,8 +123,8 @@ def test_a_close_writes_what_is_owed(ledger, path, intruder):
 
 def test_settlements_that_can_never_be_written_do_not_block_the_others(ledger, path):
     """A row that the file refuses for good is given up, counted, and recovered at its estimate."""
-    first = ledger.hold(call("c1"), route(), ESTIMATE)
-    second = ledger.hold(call("c2"), route(), ESTIMATE)
+    first = ledger.hold_now(call("c1"), route(), ESTIMATE)
+    second = ledger.hold_now(call("c2"), route(), ESTIMATE)
 
     first.settle(replace(NO_USAGE, tier=None), "exact", "completed")  # type: ignore[arg-type]  # what types forbid
     second.settle(Usage(1, 0), "exact", "completed")
@@ -136,7 +136,7 @@ def test_settlements_that_can_never_be_written_do_not_block_the_others(ledger, p
 def test_owed_settlements_are_bounded(ledger, path, intruder, monkeypatch):
     """A disk that never comes back does not eat the memory; what is given up is counted."""
     monkeypatch.setattr(module, "_MOST_OWED", 2)
-    holds = [ledger.hold(call(f"c{n}"), route(), ESTIMATE) for n in range(4)]
+    holds = [ledger.hold_now(call(f"c{n}"), route(), ESTIMATE) for n in range(4)]
     intruder.execute("BEGIN IMMEDIATE")
     for hold in holds:
         hold.settle(Usage(1, 0), "exact", "completed")
@@ -155,17 +155,17 @@ from headworks.errors import LedgerUnavailable
 from headworks.types import Usage
 from tests.stores.books import call, open_ledger, route
 ledger = open_ledger(Path(sys.argv[1]))
-hold = ledger.hold(call("first"), route(), Usage(1, 1))
+hold = ledger.hold_now(call("first"), route(), Usage(1, 1))
 resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, resource.RLIM_INFINITY))
 refused = 0
 for number in range(100):
     try:
-        ledger.hold(call(str(number)), route(), Usage(1, 1)).settle(Usage(1, 0), "exact", "ok")
+        ledger.hold_now(call(str(number)), route(), Usage(1, 1)).settle(Usage(1, 0), "exact", "ok")
     except LedgerUnavailable:
         refused += 1
 hold.settle(Usage(5, 0), "exact", "ok")
 resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
-ledger.hold(call("last"), route(), Usage(1, 1)).settle(Usage(1, 0), "exact", "ok")
+ledger.hold_now(call("last"), route(), Usage(1, 1)).settle(Usage(1, 0), "exact", "ok")
 ledger.close()
 assert refused > 0
 assert ledger.statistics().owed == 0

@@ -36,15 +36,15 @@ def test_two_gateways_cannot_share_a_ledger(ledger, path):
     with pytest.raises(ConfigurationError, match=r"process \d+ is using this ledger"):
         open_ledger(path)
 
-    ledger.hold(call(), route(), ESTIMATE)
+    ledger.hold_now(call(), route(), ESTIMATE)
 
 
 def test_open_rows_are_settled_at_their_estimate_after_a_crash(path, caplog):
     """An attempt whose end nobody saw is booked at what it may have cost, and marked."""
     ledger = open_ledger(path)
-    ledger.hold(call("c1"), route(), ESTIMATE).settle(Usage(1, 1), "exact", "completed")
-    ledger.hold(call("c2"), route(), ESTIMATE)
-    ledger.hold(call("c3"), route("mystery"), ESTIMATE)
+    ledger.hold_now(call("c1"), route(), ESTIMATE).settle(Usage(1, 1), "exact", "completed")
+    ledger.hold_now(call("c2"), route(), ESTIMATE)
+    ledger.hold_now(call("c3"), route("mystery"), ESTIMATE)
     crash(ledger)
 
     with closing(open_ledger(path)) as again:
@@ -61,7 +61,7 @@ def test_open_rows_are_settled_at_their_estimate_after_a_crash(path, caplog):
 def test_rows_left_open_by_an_orderly_end_are_recovered_too(path):
     """A drain that ran out of time leaves no row open for ever."""
     ledger = open_ledger(path)
-    ledger.hold(call(), route(), ESTIMATE)
+    ledger.hold_now(call(), route(), ESTIMATE)
     ledger.close()
 
     with closing(open_ledger(path)) as again:
@@ -72,12 +72,12 @@ def test_rows_left_open_by_an_orderly_end_are_recovered_too(path):
 
 def test_an_end_is_an_end(ledger, path):
     """After `close` nothing is booked, and closing again does no harm."""
-    hold = ledger.hold(call(), route(), ESTIMATE)
+    hold = ledger.hold_now(call(), route(), ESTIMATE)
     ledger.close()
     ledger.close()
 
     with pytest.raises(LedgerUnavailable):
-        ledger.hold(call("c2"), route(), ESTIMATE)
+        ledger.hold_now(call("c2"), route(), ESTIMATE)
     hold.settle(Usage(1, 1), "exact", "completed")
     assert rows(path, "state") == [{"state": "held"}]
 
@@ -117,7 +117,7 @@ def test_a_migration_that_fails_leaves_nothing_behind(path, monkeypatch):
 def grown(path, count=200):
     ledger = open_ledger(path)
     for number in range(count):
-        ledger.hold(call(f"c{number}"), route(), ESTIMATE).settle(Usage(1, 1), "exact", "completed")
+        ledger.hold_now(call(f"c{number}"), route(), ESTIMATE).settle(Usage(1, 1), "exact", "completed")
     ledger._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     return ledger
 
@@ -139,7 +139,7 @@ def test_a_damaged_ledger_is_moved_aside_loudly(path, caplog, damage):
     path.write_bytes(content)
 
     with closing(open_ledger(path)) as ledger:
-        ledger.hold(call("fresh"), route(), ESTIMATE)
+        ledger.hold_now(call("fresh"), route(), ESTIMATE)
         assert ledger.statistics().rows == 1
 
     (aside,) = path.parent.glob("*.corrupt-*Z")
@@ -167,7 +167,7 @@ def test_a_ledger_too_large_to_check_still_starts(path, monkeypatch, caplog):
 
 def test_nobody_else_may_read_the_file(ledger, path):
     """Who asked for what is private: the files belong to their owner alone."""
-    ledger.hold(call(), route(), ESTIMATE)
+    ledger.hold_now(call(), route(), ESTIMATE)
 
     modes = {file.name: file.stat().st_mode & 0o777 for file in path.parent.iterdir()}
     assert set(modes.values()) == {0o600}
@@ -183,7 +183,7 @@ def test_the_log_starts_over_when_it_is_long(path, monkeypatch, caplog):
     with closing(ledger), closing(sqlite3.connect(path, isolation_level=None)) as db:
         sizes = []
         for number in range(600):
-            ledger.hold(call(f"c{number}"), route(), ESTIMATE)
+            ledger.hold_now(call(f"c{number}"), route(), ESTIMATE)
             if number % 20 == 0:
                 keeper._attempt(db, 1048)
                 sizes.append(path.with_name(path.name + "-wal").stat().st_size)
@@ -195,7 +195,7 @@ def test_the_checkpoint_thread_ends_with_the_ledger(path):
     """Nothing runs on after a close."""
     before = threading.active_count()
     ledger = SqliteLedger(path, Book(), FakeClock())
-    ledger.hold(call(), route(), ESTIMATE).settle(Usage(1, 1), "exact", "completed")
+    ledger.hold_now(call(), route(), ESTIMATE).settle(Usage(1, 1), "exact", "completed")
     assert threading.active_count() == before + 1
 
     ledger.close()

@@ -23,17 +23,17 @@ def path(tmp_path):
     """A ledger with a bit of everything, an hour apart; one attempt is under way."""
     path, clock = tmp_path / "l.db", FakeClock()
     with closing(open_ledger(path, clock)) as ledger:
-        lost = ledger.hold(call("c1", 1, feature="chat", user="u1"), route(), Usage(10, 10))
+        lost = ledger.hold_now(call("c1", 1, feature="chat", user="u1"), route(), Usage(10, 10))
         lost.settle(Usage(10, 0), "estimated", "upstream_connection_lost")
-        done = ledger.hold(call("c1", 2, feature="chat", user="u1"), route(), Usage(10, 10))
+        done = ledger.hold_now(call("c1", 2, feature="chat", user="u1"), route(), Usage(10, 10))
         done.settle(Usage(10, 5, cached=4, reasoning=1), "exact", "completed")
         clock.advance(3600)
-        free = ledger.hold(call("c2", feature="search", tags=("a", "b")), route("mystery"), Usage())
+        free = ledger.hold_now(call("c2", feature="search", tags=("a", "b")), route("mystery"), Usage())
         free.settle(Usage(7, 7), "exact", "completed")
-        gone = ledger.hold(call("c3", tags=("b",)), route(upstream="backup"), Usage(3))
+        gone = ledger.hold_now(call("c3", tags=("b",)), route(upstream="backup"), Usage(3))
         gone.release("upstream_unreachable")
         clock.advance(3600)
-        ledger.hold(call("c4", tags=("a",)), route(), Usage(5))
+        ledger.hold_now(call("c4", tags=("a",)), route(), Usage(5))
         yield path
 
 

@@ -38,7 +38,7 @@ class Story:
     def hold(self, estimate, again):
         self.attempt = self.attempt + 1 if again and self.calls else 1
         self.calls += self.attempt == 1
-        made = self.ledger.hold(call(f"c{self.calls}", self.attempt), route(), estimate)
+        made = self.ledger.hold_now(call(f"c{self.calls}", self.attempt), route(), estimate)
         self.holds.append(made)
         self.open[id(made)] = cost(PRICE, estimate)
 

@@ -2,7 +2,6 @@
 
 import os
 import sys
-from collections import ChainMap
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
@@ -13,6 +12,7 @@ import typer
 
 if TYPE_CHECKING:  # `headworks --help` does not pay for the server
     from headworks.config.settings import Config
+    from headworks.types import Secret
 
     Load = Callable[[], Config]
 
@@ -69,7 +69,7 @@ def _with_simulator(config: Path | None, stack: ExitStack) -> "Load":
 
     secret = "sk-simulator"  # noqa: S105 - the practice OpenAI's own, known to all
     path = config or find(os.environ)
-    environ = ChainMap(os.environ.copy(), {"OPENAI_API_KEY": secret})
+    environ = {**os.environ, "OPENAI_API_KEY": os.environ.get("OPENAI_API_KEY") or secret}
     routes: list[RouteConfig] = [
         route for model in load(path, environ).models.values() for route in model.routes
     ]
@@ -110,34 +110,54 @@ async def _serve(load: "Load") -> None:
     )
     calls = CallLog(sys.stderr.buffer, redaction)
     assembly = Assembly(config, journals=(calls,) if config.log.calls else ())
+    made: Secret | None = None
+
+    def reread() -> "Config":
+        read = load() if made is None else _with_key(load(), made)
+        redaction.learn(known_secrets(read))
+        return read
+
     try:
         if not config.keys and not assembly.keys.statistics().stored:
-            load = _with_generated_key(load)
-            await assembly.reload(load())
-        server = Station(assembly, load).server(announce=typer.echo)
-    except BaseException:
+            made = _make_key()
+            await assembly.reload(reread())
+        server = Station(assembly, reread).server(announce=_announce)
+        _tell(config, made)
+        with server.signals():
+            await server.run()
+    finally:
         await assembly.aclose()
-        raise
-    for warning in config.warnings:
-        typer.echo(f"warning: {warning}", err=True)
-    with server.signals():
-        await server.run()
+        calls.flush()
 
 
-def _with_generated_key(load: "Load") -> "Load":
-    """Return a function that adds a key of this process to the configuration; tell the key."""
+def _make_key() -> "Secret":
     import secrets
 
-    from headworks.config.settings import KeyConfig
     from headworks.core.keys import RANDOM_BYTES, mint
 
-    secret = mint(secrets.token_bytes(RANDOM_BYTES)).secret
-    typer.echo("There is no key yet. Until this process ends, this one may use every model:")
-    typer.echo(f"  export OPENAI_API_KEY={secret.reveal()}")
-    typer.echo("Make lasting ones with `headworks keys create`, or name them in headworks.yaml.")
+    return mint(secrets.token_bytes(RANDOM_BYTES)).secret
 
-    def with_key() -> "Config":
-        read = load()
-        return replace(read, keys=(*read.keys, KeyConfig("generated", secret)))
 
-    return with_key
+def _with_key(config: "Config", secret: "Secret") -> "Config":
+    """Return the configuration with a key of this process beside its own."""
+    from headworks.config.settings import KeyConfig
+
+    return replace(config, keys=(*config.keys, KeyConfig("generated", secret)))
+
+
+def _tell(config: "Config", made: "Secret | None") -> None:
+    """Tell the operator what is odd, and the key if one was made."""
+    for warning in config.warnings:
+        typer.echo(f"warning: {warning}", err=True)
+    if made is not None:
+        _announce("There is no key yet. Until this process ends, this one may use every model:")
+        _announce(f"  export OPENAI_API_KEY={made.reveal()}")
+        _announce("Make lasting ones with `headworks keys create`, or name them in headworks.yaml.")
+
+
+def _announce(line: str) -> None:
+    """Write a line to stdout, even if nobody reads it any more."""
+    try:
+        typer.echo(line)
+    except OSError:  # what is still buffered must not fail again at the very end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

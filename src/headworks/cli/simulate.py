@@ -25,11 +25,15 @@ def simulate(
     headworks simulate --speed 20 --config faults.yaml
     OPENAI_BASE_URL=http://127.0.0.1:4010/v1 OPENAI_API_KEY=sk-simulator python app.py
     """  # noqa: D301 - \b is typer's mark for lines that stay as they are
+    from headworks.gateway.listener import bind, url_of
     from headworks.simulator import serve_forever
     from headworks.simulator.config import load
 
     settings = load(config, speed=speed)
-    typer.echo(f"The practice OpenAI listens at http://{host}:{port}/v1")
-    typer.echo(f"Keys: {', '.join(settings.credentials.values())}")
-    typer.echo("What it would bill: /_simulator/invoice; what it was asked: /_simulator/attempts")
-    serve_forever(settings, host, port)
+    with bind("--port", f"{host}:{port}") as listener:
+        typer.echo(f"The practice OpenAI listens at {url_of(listener)}/v1")
+        typer.echo(f"Keys: {', '.join(settings.credentials.values())}")
+        typer.echo(
+            "What it would bill: /_simulator/invoice; what it was asked: /_simulator/attempts"
+        )
+        serve_forever(settings, listener)

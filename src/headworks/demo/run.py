@@ -1,10 +1,12 @@
 """Runs simulator, gateway and app beside each other, and compares what each of them counted."""
 
 import asyncio
+import os
 import re
 import secrets
 import subprocess
 import sys
+import threading
 from collections import Counter
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
@@ -20,6 +22,7 @@ from headworks.stores.ledger_schema import ledger_path
 from headworks.stores.usage import Usages, usage
 from headworks.system import SystemClock
 
+_START_SECONDS = 30.0
 _STOP_SECONDS = 20.0
 _READY = re.compile(r"API (\S+),")
 _CONFIGURATION = """\
@@ -118,9 +121,10 @@ def demonstrate(calls: int, seed: int) -> Report:
 def _gateway(file: Path) -> Generator[str]:
     """Run `headworks serve` beside us; yield the address of its API."""
     command = [sys.executable, "-m", "headworks", "serve", "--config", str(file)]
+    environ = {name: value for name, value in os.environ.items() if not _steers(name)}
     with (file.parent / "log").open("w+") as log:
         process = subprocess.Popen(  # noqa: S603 - our own command
-            command, cwd=file.parent, stdout=subprocess.PIPE, stderr=log, text=True
+            command, cwd=file.parent, env=environ, stdout=subprocess.PIPE, stderr=log, text=True
         )
         try:
             yield _address(process, log)
@@ -136,10 +140,21 @@ def _gateway(file: Path) -> Generator[str]:
                 process.stdout.close()
 
 
+def _steers(variable: str) -> bool:
+    """Whether a gateway would take a variable for a part of its configuration."""
+    return variable.startswith("HEADWORKS_")
+
+
 def _address(process: subprocess.Popen[str], log: IO[str]) -> str:
-    for line in process.stdout or ():
-        if found := _READY.search(line):
-            return found[1]
+    """Return where the gateway is once it says so."""
+    patience = threading.Timer(_START_SECONDS, process.kill)
+    patience.start()
+    try:
+        for line in process.stdout or ():
+            if found := _READY.search(line):
+                return found[1]
+    finally:
+        patience.cancel()
     raise DemoFailed(f"The gateway did not start.{_said(log)}")
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from headworks.core.intake import presented_key, read_request
 from headworks.engine import Engine
-from headworks.errors import BodyTooLarge, WebSocketUnsupported
+from headworks.errors import BodyTooLarge, InvalidRequest, WebSocketUnsupported
 from headworks.gateway.exchange import DEPARTURE
 from headworks.types import Response
 
@@ -14,6 +14,10 @@ Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
+
+_BODILESS = frozenset({204, 304})
+_LONGEST_NUMBER = 20
+"""Digits of a content-length; what has more is no length."""
 
 
 class _CallerGone(Exception):
@@ -32,22 +36,26 @@ class Gateway:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one HTTP request; end early, without an error, when the caller hangs up."""
-        engine = self._engine()
-        exchange = _Exchange(receive, send)
+        if scope["type"] != "http":
+            raise RuntimeError(f"headworks serves HTTP; it knows no {scope['type']}")
+        exchange = _Exchange(scope["method"], receive, send)
+        try:
+            await self._answer(self._engine(), scope, exchange)
+        except asyncio.CancelledError:
+            if not exchange.is_deserted or exchange.task.uncancel():
+                raise  # somebody else wants an end of this
+        finally:
+            exchange.close()
+
+    async def _answer(self, engine: Engine, scope: Scope, exchange: "_Exchange") -> None:
         try:
             await self._serve(engine, scope, exchange)
         except _CallerGone:
             return
-        except asyncio.CancelledError:
-            if not exchange.is_deserted:
-                raise
-            exchange.task.uncancel()
         except Exception as error:
             if exchange.has_begun:
                 raise  # too late for an answer: the connection breaks, which says the same
             await exchange.respond(engine.refusal(error))
-        finally:
-            exchange.close()
 
     async def _serve(self, engine: Engine, scope: Scope, exchange: "_Exchange") -> None:
         headers: list[tuple[bytes, bytes]] = scope["headers"]
@@ -65,6 +73,7 @@ class _Exchange:
     """One request and its response on the ASGI side, with an eye on the caller's presence."""
 
     __slots__ = (
+        "_method",
         "_on_departure",
         "_receive",
         "_send",
@@ -75,13 +84,14 @@ class _Exchange:
         "task",
     )
 
-    def __init__(self, receive: Receive, send: Send) -> None:
+    def __init__(self, method: str, receive: Receive, send: Send) -> None:
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 - ASGI applications run in tasks
         self.task: asyncio.Task[Any] = task
         self.has_begun = False
         self.is_over = False
         self.is_deserted = False
+        self._method = method
         self._receive = receive
         self._send = send
         self._watcher: asyncio.Task[None] | None = None
@@ -92,26 +102,26 @@ class _Exchange:
 
         Raises:
             BodyTooLarge: It has, or says it will have, more than `most` bytes.
+            InvalidRequest: It does not say how long it is.
             WebSocketUnsupported: The caller wants another protocol.
         """
         for name, value in headers:
-            if name == b"content-length" and int(value) > most:
+            if name == b"content-length" and _length(value) > most:
                 raise _too_large(most)
             if name == b"upgrade" and value.lower() == b"websocket":
                 raise WebSocketUnsupported
-        message = await self._receive()
-        body: bytes = message.get("body", b"")
-        if message["type"] == "http.request" and not message.get("more_body", False):
-            return body
-        parts = bytearray(body)
-        while message["type"] == "http.request" and message.get("more_body", False):
+        parts: list[bytes] = []
+        has_more, size = True, 0
+        while has_more:
             message = await self._receive()
-            parts += message.get("body", b"")
-            if len(parts) > most:
+            if message["type"] != "http.request":
+                raise _CallerGone
+            has_more = message.get("more_body", False)
+            parts.append(message.get("body", b""))
+            size += len(parts[-1])
+            if size > most:
                 raise _too_large(most)
-        if message["type"] != "http.request":
-            raise _CallerGone
-        return bytes(parts)
+        return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def watch(self, scope: Scope) -> None:
         """From now on cancel the call, once, when the caller hangs up before its end.
@@ -129,7 +139,7 @@ class _Exchange:
         """Send the response; wait where the caller reads slower than the answer comes."""
         content = response.content
         headers = list(response.headers)
-        if isinstance(content, bytes):
+        if isinstance(content, bytes) and (content or self._tells_length(response.status)):
             headers.append((b"content-length", b"%d" % len(content)))
         self.has_begun = True
         await self._send(
@@ -151,6 +161,10 @@ class _Exchange:
         if self._on_departure is not None:
             self._on_departure(None)
 
+    def _tells_length(self, status: int) -> bool:
+        """Whether an answer without content has a length of 0, and not one that is unknown here."""
+        return self._method != "HEAD" and status not in _BODILESS
+
     async def _wait_for_departure(self) -> None:
         while (await self._receive())["type"] != "http.disconnect":
             pass
@@ -160,6 +174,12 @@ class _Exchange:
         if not self.is_over and not self.is_deserted:
             self.is_deserted = True
             self.task.cancel()
+
+
+def _length(value: bytes) -> int:
+    if not value.isdigit() or len(value) > _LONGEST_NUMBER:
+        raise InvalidRequest("content-length must be a number of bytes.")
+    return int(value)
 
 
 def _too_large(most: int) -> BodyTooLarge:

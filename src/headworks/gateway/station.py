@@ -2,8 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable, Iterable
 from typing import Any, cast
 
 from headworks._version import __version__
@@ -13,29 +12,44 @@ from headworks.config.watch import changes
 from headworks.errors import ConfigurationError
 from headworks.gateway.admin import AdminSources, HostGate, admin_app
 from headworks.gateway.asgi import Gateway
+from headworks.gateway.gauges import show_state
 from headworks.gateway.lifecycle import Lifecycle
 from headworks.gateway.server import Hooks, Server, ServerOptions
 from headworks.observe.exposition import Exposition
 
 _log = logging.getLogger("headworks")
 
+_CURRENT = "current"
+_STOP_SECONDS = 5.0
+"""How long a reload under way may take to end when the gateway does."""
+
 
 class Station:
     """Serves an assembly, and has it follow its configuration's files.
 
-    `load` reads the configuration anew; an invalid one is told and the old one kept.
+    `load` reads the configuration anew, in a thread of its own; an invalid one is told, and the
+    old one kept.
+
+    Attributes:
+        configuration: "current", or why the newest one was not taken.
     """
 
     def __init__(self, assembly: Assembly, load: Callable[[], Config]) -> None:
         self.assembly = assembly
         self.lifecycle = Lifecycle()
-        self.configuration = "current"
+        self.configuration = _CURRENT
         self.app = Gateway(lambda: assembly.engine, lambda: assembly.config.server.max_body)
         self._load = load
+        self._asked = asyncio.Event()
         self._follower: asyncio.Task[None] | None = None
-        self._reloads: set[asyncio.Task[None]] = set()
+        show_state(assembly)
         assembly.metrics.gauge(
             "headworks_in_flight", "Requests in flight.", lambda: self.lifecycle.in_flight
+        )
+        assembly.metrics.gauge(
+            "headworks_configuration_current",
+            "1 while the newest configuration is in force, 0 while an older one is kept.",
+            lambda: self.configuration == _CURRENT,
         )
 
     def server(self, *, announce: Callable[[str], None]) -> Server:
@@ -45,7 +59,7 @@ class Station:
             listen=str(settings.listen), admin=str(settings.admin), drain_seconds=settings.drain
         )
         hooks = Hooks(
-            on_start=self._start, on_reload=self._reload_soon, on_stop=self._stop, announce=announce
+            on_start=self._start, on_reload=self._asked.set, on_stop=self._stop, announce=announce
         )
         return Server(
             cast("Any", self.app), cast("Any", self.admin()), self.lifecycle, options, hooks
@@ -61,41 +75,57 @@ class Station:
             metrics=Exposition(assembly.metrics).render,
             configuration=lambda: self.configuration,
             ledger_ok=lambda: not assembly.ledger.statistics().owed,
-            upstreams=lambda: assembly.reachability,
+            upstreams=assembly.reachability.states,
         )
         return admin_app(sources, str(assembly.config.server.admin))
 
     async def reload(self) -> None:
-        """Read the configuration anew and follow it, whole or not at all."""
+        """Read the configuration anew and follow it, whole or not at all. Never raises."""
         try:
-            await self.assembly.reload(self._load())
+            config = await asyncio.to_thread(self._load)
+            await self.assembly.reload(config)
         except ConfigurationError as error:
-            self.configuration = f"old kept: {error.problems[0]}"
-            for problem in error.problems:
-                _log.error("configuration not taken, the old one stays: %s", problem)
+            self._keep_old(error.problems)
+        except Exception as error:  # noqa: BLE001 - whatever a reload does wrong, the old one serves
+            _log.exception("a reload failed unforeseen")
+            self._keep_old([f"{type(error).__name__}: see the log"])
         else:
-            self.configuration = "current"
+            self.configuration = _CURRENT
             _log.info("configuration reloaded")
+            for warning in config.warnings:
+                _log.warning("configuration: %s", warning)
+
+    def _keep_old(self, problems: Iterable[str]) -> None:
+        told = tuple(problems)
+        self.configuration = f"old kept: {told[0]}"
+        for problem in told:
+            _log.error("configuration not taken, the old one stays: %s", problem)
 
     async def _start(self) -> None:
         await self.assembly.start()
-        files = self.assembly.config.files
-        if files:
-            watching = changes(files, self.assembly.clock)
-            self._follower = asyncio.get_running_loop().create_task(self._follow(watching))
+        self._follower = asyncio.get_running_loop().create_task(self._follow())
 
-    async def _follow(self, watching: AsyncIterator[None]) -> None:
-        async for _ in watching:
-            await self.reload()
+    async def _follow(self) -> None:
+        """Reload when asked to, and when a file changes that the configuration is made of."""
+        while True:
+            files = self.assembly.config.files
+            notice = self._notice(changes(files, self.assembly.clock))
+            watcher = asyncio.get_running_loop().create_task(notice)
+            try:
+                while files == self.assembly.config.files:
+                    await self._asked.wait()
+                    self._asked.clear()
+                    await self.reload()
+            finally:
+                watcher.cancel()
+            self._asked.set()  # once more: a new file may have changed before it was watched
 
-    def _reload_soon(self) -> None:
-        task = asyncio.get_running_loop().create_task(self.reload())
-        self._reloads.add(task)
-        task.add_done_callback(self._reloads.discard)
+    async def _notice(self, seen: AsyncIterator[None]) -> None:
+        async for _ in seen:
+            self._asked.set()
 
     async def _stop(self) -> None:
         if self._follower is not None:
             self._follower.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._follower
+            await asyncio.wait([self._follower], timeout=_STOP_SECONDS)
         await self.assembly.aclose()

@@ -84,7 +84,7 @@ FAMILIES = (
     _SECONDS,
     _FIRST_BYTE,
 )
-"""Every metric that calls feed; gauges are registered by whoever knows their value."""
+"""Every metric that calls feed; others are registered by whoever knows their value."""
 
 Sample = tuple[str, tuple[str, ...], float]
 """What is added to the family's name, the values of its labels, the number."""
@@ -202,6 +202,17 @@ class Metrics:
     ) -> None:
         """Show what `read` returns at each scrape: a number, or numbers by the value of `label`."""
         family = Family(name, "gauge", (label,) if label else (), help)
+        self._gauges[name] = (family, read)
+
+    def counter(
+        self,
+        name: str,
+        help: str,  # noqa: A002 - Prometheus' own word
+        read: Callable[[], Reading],
+        label: str = "",
+    ) -> None:
+        """Show a count that somebody else keeps, as `gauge` does; its name ends in `_total`."""
+        family = Family(name, "counter", (label,) if label else (), help)
         self._gauges[name] = (family, read)
 
     def families(self) -> tuple[Family, ...]:

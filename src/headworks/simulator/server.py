@@ -127,20 +127,18 @@ def running(config: SimulatorConfig | None = None) -> Generator[RunningSimulator
             thread.join()
 
 
-def serve_forever(config: SimulatorConfig, host: str = "127.0.0.1", port: int = 4010) -> None:
-    """Serve until interrupted."""
+def serve_forever(config: SimulatorConfig, listener: socket.socket) -> None:
+    """Serve on a listening socket until interrupted."""
     tokenizer = Tokenizer()
     tokenizer.load_soon(["o200k_base"])
-    settings = _settings(Simulator(config, WallClock(), tokenizer), host, port)
+    settings = _settings(Simulator(config, WallClock(), tokenizer))
     with suppress(KeyboardInterrupt):
-        _Server(settings).run()
+        _Server(settings).run([listener])
 
 
-def _settings(simulator: Simulator, host: str = "127.0.0.1", port: int = 0) -> Config:
+def _settings(simulator: Simulator) -> Config:
     return Config(
         cast("Any", simulator),
-        host=host,
-        port=port,
         http=_Protocol,
         ws="none",
         lifespan="off",

@@ -5,19 +5,23 @@ its row is committed as `held`, at what it may cost, before that byte leaves, an
 to `settled` or `released`, before the caller gets the last byte of the answer. A process that dies
 in between leaves a held row, which the next start settles at its estimate: never lost, never free.
 
-Both writes are single statements, each its own transaction, on the caller's thread: about 10 µs,
-less than a hand-over to another thread would take. They survive kill -9; with synchronous=NORMAL a
-power cut may take the last moments. Checkpoints, the one slow part, run in a thread of their own
-and share `_turn` with us (see `checkpoint`). Nobody else writes the file; reports read it.
+What one turn of the event loop wants to write is one transaction, on the loop's own thread: `hold`
+and `written` wait for its commit, and calls that arrive together pay for one commit together. A
+commit survives kill -9; with synchronous=NORMAL a power cut may take the last moments. Checkpoints,
+the one slow part, run in a thread of their own and share `_turn` with us (see `checkpoint`). Nobody
+else writes the file; reports read it. Without a running loop each write is committed at once.
 
 When the disk fails, `hold` refuses, so that nothing is spent that cannot be booked. `settle` cannot
-refuse: what it could not write it keeps, and writes before the next row.
+refuse: what could not be written is kept, and written with the next row.
 """
 
+import asyncio
 import logging
 import sqlite3
 import threading
 from collections import deque
+from collections.abc import Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -40,11 +44,11 @@ _log = logging.getLogger("headworks.ledger")
 
 HOLD = """
     INSERT INTO attempts (
-        call, attempt, boot, state, held_at, key_id, key_name, project, feature, user, session,
+        seq, call, attempt, boot, state, held_at, key_id, key_name, project, feature, user, session,
         tags, endpoint, upstream, credential, model_asked, model_sent, stream, estimate_nano,
         price_version, input, output, cached, written, written_12h, reasoning, tier, anomalies
     ) VALUES (
-        ?, ?, ?, 'held', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?
+        ?, ?, ?, ?, 'held', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?
     )
 """
 CLOSE = """
@@ -57,6 +61,9 @@ NOTE_PRICE = "INSERT OR IGNORE INTO prices (version, model, numbers) VALUES (?, 
 
 Value = str | int | None
 Row = tuple[Value, ...]
+
+_Waiting = tuple[Row, "asyncio.Future[None] | Future[None]"]
+"""A row to insert, and who waits for its commit."""
 
 _NOBODY = Caller(name="", key_id="")
 _HOPELESS = (
@@ -123,7 +130,12 @@ class SqliteLedger:
         self._db = self._file.db
         self._turn = threading.Lock()
         self._noted: set[str] = set()
+        self._held: list[_Waiting] = []
         self._owed: deque[Row] = deque()
+        self._readers: list[asyncio.Future[None]] = []
+        self._prices_to_note: list[Row] = []
+        self._is_due = False
+        self._last_seq = self._file.rows
         self._rows = self._file.rows
         self._open = self._failures = self._duplicates = self._dropped = 0
         self._complained = float("-inf")
@@ -132,39 +144,42 @@ class SqliteLedger:
         if self._checkpointer is not None:
             self._checkpointer.start()
 
-    def hold(self, call: Call, route: Route, estimate: Usage) -> "Attempt":
+    async def hold(self, call: Call, route: Route, estimate: Usage) -> "Attempt":
         """Write the attempt's row, or raise `LedgerUnavailable`. See `ports.Ledger`."""
-        price = self.prices.price(route.model)
-        row = self._held_row(call, route, estimate, price)
+        attempt, row = self._prepared(call, route, estimate)
+        committed = asyncio.get_running_loop().create_future()
+        self._held.append((row, committed))
+        self._flush_soon()
         try:
-            with self._turn:
-                self._pay_off()
-                if price is not None and price.version not in self._noted:
-                    numbers = msgspec.json.encode(price).decode()
-                    self._db.execute(NOTE_PRICE, (price.version, route.model, numbers))
-                    self._noted.add(price.version)
-                seq = self._write(HOLD, row).lastrowid or 0
-                self._rows += 1
-                self._open += 1
-        except sqlite3.Error as error:
-            self._complain(error)
-            raise LedgerUnavailable(
-                "The ledger cannot be written, so nothing that costs money is sent.",
-                retry_after=1.0,
-            ) from error
-        return Attempt(self, seq, price)
+            await committed
+        except asyncio.CancelledError:
+            attempt.release("abandoned")
+            raise
+        return attempt
+
+    def hold_now(self, call: Call, route: Route, estimate: Usage) -> "Attempt":
+        """Do as `hold` does, without waiting for others' rows and without a loop."""
+        attempt, row = self._prepared(call, route, estimate)
+        committed = Future[None]()
+        self._held.append((row, committed))
+        self._flush()
+        committed.result()
+        return attempt
+
+    async def written(self) -> None:
+        """Wait until everything that was settled so far is on disk. See `ports.Ledger`."""
+        if self._is_due:
+            committed = asyncio.get_running_loop().create_future()
+            self._readers.append(committed)
+            await committed
 
     def close_row(self, row: Row) -> None:
         """Write what became of a held row: the last value is its `seq`. Never raises."""
-        try:
-            with self._turn:
-                self._owed.append(row)
-                if len(self._owed) > _MOST_OWED:
-                    self._owed.popleft()
-                    self._dropped += 1
-                self._pay_off()
-        except sqlite3.Error as error:
-            self._complain(error)
+        self._owed.append(row)
+        if len(self._owed) > _MOST_OWED:
+            self._owed.popleft()
+            self._dropped += 1
+        self._flush_soon()
 
     def note_duplicate(self) -> None:
         """Count a settlement that came a second time."""
@@ -193,12 +208,97 @@ class SqliteLedger:
         self._is_closed = True
         if self._checkpointer is not None:
             self._checkpointer.stop()
+        self._flush()
         with self._turn:
-            try:
-                self._pay_off()
-            except sqlite3.Error as error:
-                self._complain(error)
             self._file.close(is_settled=self._open == 0)
+
+    def _prepared(self, call: Call, route: Route, estimate: Usage) -> "tuple[Attempt, Row]":
+        price = self.prices.price(route.model)
+        if price is not None and price.version not in self._noted:
+            numbers = msgspec.json.encode(price).decode()
+            self._prices_to_note.append((price.version, route.model, numbers))
+            self._noted.add(price.version)
+        self._last_seq += 1
+        row = (self._last_seq, *self._held_row(call, route, estimate, price))
+        return Attempt(self, self._last_seq, price), row
+
+    def _flush_soon(self) -> None:
+        """Commit at the loop's next turn, together with what else comes in this one."""
+        if self._is_due:
+            return
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            self._flush()
+        else:
+            self._is_due = True
+            loop.call_soon(self._flush)
+
+    def _flush(self) -> None:
+        """Commit what is waiting, and tell those who wait for it."""
+        self._is_due = False
+        held, self._held = self._held, []
+        readers, self._readers = self._readers, []
+        try:
+            with self._turn:
+                refused = self._commit([row for row, _ in held])
+        except sqlite3.Error as error:
+            self._complain(error)
+            refused = dict.fromkeys(range(len(held)), error)
+        for number, (_, committed) in enumerate(held):
+            if committed.cancelled():
+                continue
+            if (refusal := refused.get(number)) is None:
+                committed.set_result(None)
+            else:
+                committed.set_exception(_unavailable(refusal))
+        for reader in readers:
+            if not reader.cancelled():
+                reader.set_result(None)
+
+    def _commit(self, held: Sequence[Row]) -> dict[int, sqlite3.Error]:
+        """Write everything in one transaction; return the held rows that are faulty by themselves.
+
+        Raises:
+            sqlite3.Error: The disk failed, and nothing was changed.
+        """
+        is_one = len(held) + len(self._owed) + len(self._prices_to_note) <= 1
+        refused: dict[int, sqlite3.Error] = {}
+        settled = duplicates = dropped = 0
+        try:
+            if not is_one:
+                self._db.execute("BEGIN IMMEDIATE")
+            for row in self._prices_to_note:
+                self._db.execute(NOTE_PRICE, row)
+            for number, row in enumerate(held):
+                if (fault := self._attempt(HOLD, row)[1]) is not None:
+                    refused[number] = fault
+            for row in self._owed:
+                changed, fault = self._attempt(CLOSE, row)
+                settled += changed
+                duplicates += fault is None and not changed
+                dropped += fault is not None
+            if not is_one:
+                self._db.execute("COMMIT")
+        except sqlite3.Error:
+            if not self._is_closed and self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+            raise
+        self._rows += len(held) - len(refused)
+        self._open += len(held) - len(refused) - settled
+        self._duplicates += duplicates
+        self._dropped += dropped
+        self._owed.clear()
+        self._prices_to_note.clear()
+        return refused
+
+    def _attempt(self, statement: str, row: Row) -> tuple[int, sqlite3.Error | None]:
+        """Write a row; return how many rows changed, and the fault if it lies in the row itself."""
+        try:
+            return self._write(statement, row).rowcount, None
+        except _HOPELESS as error:
+            self._complain(error)
+            return 0, error
 
     def _held_row(self, call: Call, route: Route, estimate: Usage, price: Price | None) -> Row:
         caller = call.caller or _NOBODY
@@ -234,19 +334,6 @@ class SqliteLedger:
             "unpriced" if price is None else None,
         )
 
-    def _pay_off(self) -> None:
-        """Write every settlement that is owed; each is forgotten only once it is on disk."""
-        while self._owed:
-            try:
-                changed = self._write(CLOSE, self._owed[0]).rowcount
-            except _HOPELESS as error:
-                self._dropped += 1
-                self._complain(error)
-            else:
-                self._open -= changed
-                self._duplicates += not changed
-            self._owed.popleft()
-
     def _write(self, statement: str, row: Row) -> sqlite3.Cursor:
         try:
             return self._db.execute(statement, row)
@@ -259,6 +346,14 @@ class SqliteLedger:
         if now - self._complained >= _COMPLAIN_EVERY:
             self._complained = now
             _log.error("the ledger %s cannot be written: %s", self.path, error)
+
+
+def _unavailable(error: sqlite3.Error) -> LedgerUnavailable:
+    refusal = LedgerUnavailable(
+        "The ledger cannot be written, so nothing that costs money is sent.", retry_after=1.0
+    )
+    refusal.__cause__ = error
+    return refusal
 
 
 class Attempt:

@@ -8,7 +8,7 @@ from headworks.core.classify import classify
 from headworks.core.endpoints import endpoint
 from headworks.core.streams import wants_usage
 from headworks.core.strict_json import edit
-from headworks.errors import MalformedResponse, UpstreamError
+from headworks.errors import MalformedResponse, Retry, UpstreamError
 from headworks.ports import Clock, UpstreamResponse
 from headworks.types import Headers, Request, Route, Secret
 from headworks.upstream.http1 import HttpClient, request_head
@@ -94,9 +94,11 @@ class Providers:
 
     async def _error(self, response: UpstreamResponse) -> UpstreamError:
         if response.status < 400:  # noqa: PLR2004 - HTTP's own numbers
-            return MalformedResponse(
+            redirect = MalformedResponse(
                 f"The provider answered with a redirect ({response.status}); none is followed."
             )
+            redirect.retry, redirect.is_answer = Retry.OTHER_ROUTE, True
+            return redirect
         try:
             content = await response.read(_MOST_ERROR)
         except UpstreamError:
@@ -109,14 +111,14 @@ def render(request: Request, route: Route) -> bytes:
 
     All other bytes are the caller's own.
     """
-    fields = request.fields
     changes: dict[str, Any] = {}
-    if fields.get("model", route.model) != route.model:
+    if request.model and request.model != route.model:
         changes["model"] = route.model
-    options: object = fields.get("stream_options") or {}
-    if request.stream and isinstance(options, dict) and _lacks_usage_chunk(request):
-        given = cast("dict[str, object]", options)
-        changes["stream_options"] = {**given, "include_usage": True}
+    if request.stream and _lacks_usage_chunk(request):
+        options: object = request.fields.get("stream_options")
+        if options is None or isinstance(options, dict):  # anything else is the provider's to judge
+            given = cast("dict[str, object]", options or {})
+            changes["stream_options"] = {**given, "include_usage": True}
     return edit(request.content, changes) if changes else request.content
 
 

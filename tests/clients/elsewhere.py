@@ -1,0 +1,85 @@
+"""Official clients that do not fit into this environment: openai 2.x, and the one for Node.
+
+Each is installed once, exactly as its lock says, and again when the lock changes.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).parent
+ROOT = HERE.parents[1]
+PYTHON_LOCK = ROOT / "requirements/openai2.lock"
+NODE_LOCK = HERE / "package-lock.json"
+_NO_NODE = (
+    "{} is missing: the official Node client is one of the judges of this gateway. "
+    "Install it, on Debian and Ubuntu by `apt-get install nodejs npm`."
+)
+_SCRIPT_SECONDS = 100
+
+
+def python_with_openai2() -> Path:
+    """Return an interpreter whose environment holds what requirements/openai2.lock says."""
+    folder = ROOT / ".venv-openai2"
+    python = folder / "bin/python"
+    stamp = folder / ".installed"
+    wanted = _digest(PYTHON_LOCK, sys.version)
+    if not (stamp.is_file() and stamp.read_text() == wanted):
+        _run([sys.executable, "-m", "venv", "--clear", str(folder)])
+        install = ["install", "-qq", "--disable-pip-version-check", "--require-hashes"]
+        _run([str(python), "-m", "pip", *install, "-r", str(PYTHON_LOCK)])
+        stamp.write_text(wanted)
+    return python
+
+
+def node_with_openai() -> str:
+    """Return node, once the packages of package-lock.json lie beside the script that needs them."""
+    node, npm = _find("node"), _find("npm")
+    stamp = HERE / "node_modules/.installed"
+    wanted = _digest(NODE_LOCK, "")
+    if not (stamp.is_file() and stamp.read_text() == wanted):
+        _run([npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund"], cwd=HERE)
+        stamp.write_text(wanted)
+    return node
+
+
+def report(command: list[str], plan: Mapping[str, Any], **environ: str) -> dict[str, Any]:
+    """Return what a script saw when it followed the plan."""
+    inherited = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("OPENAI_", "PYTHON"))
+    }
+    done = subprocess.run(
+        command,
+        input=json.dumps(plan),
+        env=inherited | environ,
+        capture_output=True,
+        text=True,
+        timeout=_SCRIPT_SECONDS,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-4000:]
+    seen: dict[str, Any] = json.loads(done.stdout)
+    return seen
+
+
+def _find(program: str) -> str:
+    found = shutil.which(program)
+    assert found is not None, _NO_NODE.format(program)
+    return found
+
+
+def _digest(lock: Path, more: str) -> str:
+    return hashlib.sha256(lock.read_bytes() + more.encode()).hexdigest()
+
+
+def _run(command: list[str], cwd: Path | None = None) -> None:
+    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"{' '.join(command)}\n{(done.stdout + done.stderr)[-4000:]}"

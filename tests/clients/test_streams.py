@@ -1,0 +1,154 @@
+"""Promises to an app that reads streams: a broken one says so, and none ends silently half-way."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import openai
+import pytest
+
+from tests.clients.conftest import each, text_of, value
+from tests.clients.ground import CUT_AT, CUTS, MESSAGES, MODEL
+
+pytestmark = pytest.mark.anyio
+
+
+@dataclass
+class Heard:
+    """What an app heard of a stream, and the error that ended it."""
+
+    chunks: list[Any]
+    error: openai.APIError | None
+
+
+async def listen(app: Any, model: str, **options: Any) -> Heard:
+    """Read a stream to its end or to its error."""
+    heard = Heard([], None)
+    asking = app.ask(app.client(), model=model, stream=True, **options)
+    try:
+        async for chunk in each(await asking):
+            heard.chunks.append(chunk)
+    except openai.APIError as error:
+        heard.error = error
+    return heard
+
+
+@pytest.mark.parametrize("ending", CUTS)
+async def test_a_cut_stream_raises(app, truth, ending):
+    """A provider's connection that ends after any number of words is an error with its code.
+
+    However it ends, the app has every word that came before, and no other: nothing is lost, nothing
+    is made up, nothing is asked twice.
+    """
+    for after in CUT_AT:
+        model = f"cut-{ending}-{after}"
+        heard = await listen(app, model)
+
+        said = text_of(heard.chunks)
+        assert type(heard.error) is openai.APIError
+        assert heard.error.code in {"upstream_stream_truncated", "upstream_connection_lost"}
+        assert truth.text(model).startswith(said)
+        assert len(heard.chunks) == 1 + after
+        assert not any(chunk.choices[0].finish_reason for chunk in heard.chunks)
+        assert truth.attempts(model) == 1
+
+
+@dataclass(frozen=True)
+class Case:
+    id: str
+    model: str
+    code: str
+    says: str
+
+
+BROKEN = [
+    Case("a silent provider", "stalls", "upstream_idle_timeout", "0.3"),
+    Case("a garbled event", "garbles", "upstream_malformed_event", "not valid JSON"),
+    Case("a provider's own error", "gives-up", "server_error", "The server had an error"),
+]
+
+
+@pytest.mark.parametrize("case", BROKEN, ids=lambda case: case.id)
+async def test_a_stream_that_goes_wrong_raises(app, truth, case):
+    """What came before the fault arrives, then the error with its code and its reason."""
+    heard = await listen(app, case.model)
+
+    assert type(heard.error) is openai.APIError
+    assert heard.error.code == case.code
+    assert case.says in heard.error.message
+    assert text_of(heard.chunks)
+    assert truth.text(case.model).startswith(text_of(heard.chunks))
+    assert truth.attempts(case.model) == 1
+
+
+@pytest.mark.parametrize("model", ["cut-fin-5", "cut-clean-5", "stalls", "garbles", "gives-up"])
+async def test_a_broken_response_raises(app, model):
+    """The Responses API likewise: no event of its end, an error in its place."""
+    events = []
+    asking = app.client().responses.create(model=model, input="Hello", stream=True)
+
+    with pytest.raises(openai.APIError) as raised:
+        async for event in each(await value(asking)):
+            events.append(event)  # noqa: PERF401 - what came before the error counts
+
+    assert type(raised.value) is openai.APIError
+    assert raised.value.code
+    assert events[0].type == "response.created"
+    assert events[-1].type == "response.failed"
+    assert [event.sequence_number for event in events] == list(range(len(events)))
+    assert "response.completed" not in {event.type for event in events}
+
+
+@pytest.mark.parametrize("model", ["hangs-up", "never-streams"])
+async def test_a_stream_that_never_began_is_an_ordinary_error(app, truth, model):
+    """Before the first event a failure is repeated; if that does not help, it is a status."""
+    heard = await listen(app, model)
+
+    assert isinstance(heard.error, openai.InternalServerError)
+    assert heard.error.status_code == 502
+    assert heard.chunks == []
+    assert truth.attempts(model) == 3
+
+
+@pytest.mark.parametrize("ending", CUTS)
+async def test_half_an_answer_is_none(app, truth, ending):
+    """A whole answer that breaks off in the middle is asked for again, and never shown as it is."""
+    model = f"cut-{ending}-5"
+
+    with pytest.raises(openai.InternalServerError) as raised:
+        await app.ask(model=model)
+
+    assert raised.value.status_code == 502
+    assert raised.value.code in {"upstream_connection_lost", "upstream_malformed_response"}
+    assert truth.attempts(model) == 3
+
+
+async def test_the_stream_helper_raises_too(app):
+    """The client's accumulating `stream` helper never returns half an answer as a whole one."""
+    manager = app.client().chat.completions.stream(model="cut-clean-4", messages=MESSAGES)
+
+    with pytest.raises(openai.APIError, match="before every choice had its finish_reason"):
+        if app.name == "async":
+            async with manager as stream:
+                await stream.get_final_completion()
+        else:
+            with manager as stream:
+                stream.get_final_completion()
+
+
+async def test_leaving_a_stream_frees_the_provider(app, practice):
+    """An app that stops reading stops paying: the provider's work ends within a second."""
+    stream = await app.ask(app.client(), model="holds", stream=True)
+    await anext(aiter(each(stream)))
+    await value(stream.close())
+
+    assert practice.wait_settled(1.0)
+    assert [one["outcome"] for one in practice.attempts()] == ["gone"]
+
+
+async def test_a_client_outlives_its_broken_streams(app, truth):
+    """After an error the same client asks on, and hears no other call's words."""
+    client = app.client()
+    for model in ("cut-rst-2", "garbles", "cut-clean-3"):
+        with pytest.raises(openai.APIError):
+            await app.stream(client, model=model)
+        assert text_of(await app.stream(client, model=MODEL)) == truth.text(MODEL)
