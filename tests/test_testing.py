@@ -25,7 +25,7 @@ ROUTE = Route("openai", "m", "main")
 CALL = Call("call-1", Request("POST", "/v1/chat/completions"), 0.0, 0.0, attempts=1)
 
 
-def test_the_fakes_keep_the_ports():
+async def test_the_fakes_keep_the_ports():
     """A type checker agrees that each fake can stand where the engine needs the real thing."""
     ports: tuple[Clock, Random, Upstream, UpstreamResponse, Keys, Ledger, Journal] = (
         FakeClock(),
@@ -36,7 +36,7 @@ def test_the_fakes_keep_the_ports():
         MemoryLedger(),
         RecordingJournal(),
     )
-    hold: Hold = MemoryLedger().hold(CALL, ROUTE, Usage())
+    hold: Hold = await MemoryLedger().hold(CALL, ROUTE, Usage())
 
     assert hold.is_open
     assert len(ports) == 7
@@ -159,10 +159,10 @@ def test_keys():
     assert MemoryKeys(default=guest).authenticate(None) is guest
 
 
-def test_the_ledger_remembers_each_attempt():
+async def test_the_ledger_remembers_each_attempt():
     """Rows are held, settled or released, and add up; how often each was closed shows."""
     ledger = MemoryLedger(price=3)
-    sent, refused = ledger.hold(CALL, ROUTE, Usage(9, 9)), ledger.hold(CALL, ROUTE, Usage(9, 9))
+    sent, refused = [await ledger.hold(CALL, ROUTE, Usage(9, 9)) for _ in range(2)]
 
     assert sent.settle(Usage(3, 4), "exact", "completed") == 21
     refused.release("upstream_unreachable")
@@ -173,13 +173,13 @@ def test_the_ledger_remembers_each_attempt():
     assert ledger.total == 21
 
 
-def test_a_price_that_is_unknown_and_a_disk_that_is_full():
+async def test_a_price_that_is_unknown_and_a_disk_that_is_full():
     """An unknown price is not zero, and a ledger can be told to fail."""
-    unknown = MemoryLedger(price=None).hold(CALL, ROUTE, Usage())
+    unknown = await MemoryLedger(price=None).hold(CALL, ROUTE, Usage())
     assert unknown.settle(Usage(1, 1), "exact", "completed") is None
 
     with pytest.raises(LedgerUnavailable):
-        MemoryLedger(fault=LedgerUnavailable()).hold(CALL, ROUTE, Usage())
+        await MemoryLedger(fault=LedgerUnavailable()).hold(CALL, ROUTE, Usage())
 
 
 def test_the_journal_remembers_calls():

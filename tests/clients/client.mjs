@@ -27,12 +27,11 @@ const streamed = async (body) => read(await chat({ ...body, stream: true }), not
 /** Return what an error tells. */
 function told(error) {
   if (!(error instanceof OpenAI.APIError)) throw error;
-  const names = ["retry-after", "x-should-retry", "x-headworks-call"];
+  const names = ["x-should-retry", "x-headworks-call"];
   return {
     class: error.constructor.name,
     status: error.status ?? null,
     code: error.code ?? null,
-    message: error.message,
     request_id: error.requestID ?? null,
     headers: Object.fromEntries(names.map((name) => [name, error.headers?.get(name) ?? null])),
   };
@@ -91,7 +90,7 @@ const seen = {
   vectors: (await client.embeddings.create(plan.texts)).data.map((one) => one.embedding),
   response: (await client.responses.create(plan.response)).output_text,
   events: events.map((event) => [event.sequence_number, event.type]),
-  event_text: events.at(-1).response.output.flatMap((item) => item.content.map((part) => part.text)).join(""),
+  event_text: events.at(-1).response.output[0].content[0].text,
   models: (await client.models.list()).data.map((model) => model.id),
   failures: await each(Object.keys(plan.failures), (name) => failure(plan.failures[name])),
   broken: await each(plan.broken, broken),

@@ -45,16 +45,10 @@ def gateway(session_practice, tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def inprocess_file(session_practice, tmp_path_factory):
-    """The same configuration, for engines in process."""
-    folder = tmp_path_factory.mktemp("inprocess")
-    return write_configuration(folder, session_practice.base_url)
-
-
-@pytest.fixture(scope="session")
-def engine(inprocess_file):
+def engine(session_practice, tmp_path_factory):
     """The same engine, in this process."""
-    with headworks.open(inprocess_file) as hw:
+    folder = tmp_path_factory.mktemp("inprocess")
+    with headworks.open(write_configuration(folder, session_practice.base_url)) as hw:
         yield hw
 
 

@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import IO, Any
 
 from headworks.simulator import FaultRule, SimulatedModel, SimulatorConfig
+from headworks.simulator.config import Ending
 
 MODEL = "gpt-6-sol"
 EMBEDDER = "text-embedding-3-small"
 MESSAGES: list[Any] = [{"role": "user", "content": "What does a headworks do?"}]
-CUTS = ("fin", "rst", "clean")
+CUTS: tuple[Ending, ...] = ("fin", "rst", "clean")
 """How a connection ends in mid-answer: closed, reset, or ended as if all were well."""
 CUT_AT = range(11)
 """Output tokens before the cut; the shortest answers have 20."""
@@ -53,7 +54,7 @@ NO_FAULT = "slow_first_token=0"
 """What a direct request orders of the practice OpenAI, to hear the truth from any model."""
 
 OPEN_KEY = "open-key-0123456789"
-APPS = ("sync", "async", "python2", "node")
+APPS = ("sync", "async", "elsewhere")
 """Each app that is judged has limited keys of its own, so that no two share a minute."""
 
 _CONFIGURATION = """\

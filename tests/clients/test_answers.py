@@ -11,7 +11,7 @@ from tests.clients.ground import EMBEDDER, MESSAGES, MODEL, narrow_key
 
 pytestmark = pytest.mark.anyio
 
-PARAMETERS = {
+PARAMETERS: dict[str, Any] = {
     "type": "object",
     "properties": {"gauge": {"type": "string"}, "unit": {"enum": ["cm", "m"]}},
     "required": ["gauge", "unit"],

@@ -83,7 +83,7 @@ async def test_a_failure_is_the_clients_own_exception(app, truth, case, stream):
 
 async def test_a_provider_says_itself_what_it_refuses(app, truth):
     """An error of the provider's arrives word for word: message, type, code and parameter."""
-    told = []
+    told = list[Any]()
     for client in (app.client(max_retries=0), truth.client):
         with pytest.raises(openai.BadRequestError) as raised:
             await value(client.chat.completions.create(model=MODEL, messages=[]))

@@ -117,7 +117,9 @@ def test_a_migration_that_fails_leaves_nothing_behind(path, monkeypatch):
 def grown(path, count=200):
     ledger = open_ledger(path)
     for number in range(count):
-        ledger.hold_now(call(f"c{number}"), route(), ESTIMATE).settle(Usage(1, 1), "exact", "completed")
+        ledger.hold_now(call(f"c{number}"), route(), ESTIMATE).settle(
+            Usage(1, 1), "exact", "completed"
+        )
     ledger._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     return ledger
 

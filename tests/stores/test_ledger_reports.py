@@ -28,7 +28,9 @@ def path(tmp_path):
         done = ledger.hold_now(call("c1", 2, feature="chat", user="u1"), route(), Usage(10, 10))
         done.settle(Usage(10, 5, cached=4, reasoning=1), "exact", "completed")
         clock.advance(3600)
-        free = ledger.hold_now(call("c2", feature="search", tags=("a", "b")), route("mystery"), Usage())
+        free = ledger.hold_now(
+            call("c2", feature="search", tags=("a", "b")), route("mystery"), Usage()
+        )
         free.settle(Usage(7, 7), "exact", "completed")
         gone = ledger.hold_now(call("c3", tags=("b",)), route(upstream="backup"), Usage(3))
         gone.release("upstream_unreachable")

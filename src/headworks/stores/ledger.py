@@ -20,52 +20,31 @@ import logging
 import sqlite3
 import threading
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from concurrent.futures import Future
+from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Literal, Protocol
 
 import msgspec
 
-from headworks.core.endpoints import endpoint
 from headworks.core.pricing import Price, anomalies, cost
-from headworks.errors import CallError, LedgerUnavailable
+from headworks.errors import LedgerUnavailable
 from headworks.ports import Clock
 from headworks.stores.checkpoint import Checkpointer
 from headworks.stores.ledger_file import LedgerFile
+from headworks.stores.ledger_rows import CLOSE, HOLD, NOTE_PRICE, Opened, Row, held_row, storable
 from headworks.stores.ledger_schema import ledger_path
-from headworks.types import NO_USAGE, Call, Caller, Certainty, Route, Usage
+from headworks.types import NO_USAGE, Call, Certainty, Route, Usage
 
 __all__ = ["Attempt", "PriceBook", "SqliteLedger", "Statistics", "ledger_path"]
 
 _log = logging.getLogger("headworks.ledger")
 
-HOLD = """
-    INSERT INTO attempts (
-        seq, call, attempt, boot, state, held_at, key_id, key_name, project, feature, user, session,
-        tags, endpoint, upstream, credential, model_asked, model_sent, stream, estimate_nano,
-        price_version, input, output, cached, written, written_12h, reasoning, tier, anomalies
-    ) VALUES (
-        ?, ?, ?, ?, 'held', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?
-    )
-"""
-CLOSE = """
-    UPDATE attempts
-    SET state = ?, certainty = ?, outcome = ?, settled_at = ?, input = ?, output = ?, cached = ?,
-        written = ?, written_12h = ?, reasoning = ?, tier = ?, cost_nano = ?, anomalies = ?
-    WHERE seq = ? AND state = 'held'
-"""
-NOTE_PRICE = "INSERT OR IGNORE INTO prices (version, model, numbers) VALUES (?, ?, ?)"
-
-Value = str | int | None
-Row = tuple[Value, ...]
-
 _Waiting = tuple[Row, "asyncio.Future[None] | Future[None]"]
 """A row to insert, and who waits for its commit."""
 
-_NOBODY = Caller(name="", key_id="")
 _HOPELESS = (
     sqlite3.IntegrityError,
     sqlite3.InterfaceError,
@@ -76,8 +55,6 @@ _HOPELESS = (
 
 _MOST_OWED = 100_000
 _COMPLAIN_EVERY = 60.0
-_LONGEST = 256
-_LARGEST = 2**63 - 1
 
 
 class PriceBook(Protocol):
@@ -219,7 +196,10 @@ class SqliteLedger:
             self._prices_to_note.append((price.version, route.model, numbers))
             self._noted.add(price.version)
         self._last_seq += 1
-        row = (self._last_seq, *self._held_row(call, route, estimate, price))
+        row = (
+            self._last_seq,
+            *held_row(call, route, estimate, price, Opened(self._file.boot, self.now())),
+        )
         return Attempt(self, self._last_seq, price), row
 
     def _flush_soon(self) -> None:
@@ -262,12 +242,9 @@ class SqliteLedger:
         Raises:
             sqlite3.Error: The disk failed, and nothing was changed.
         """
-        is_one = len(held) + len(self._owed) + len(self._prices_to_note) <= 1
         refused: dict[int, sqlite3.Error] = {}
         settled = duplicates = dropped = 0
-        try:
-            if not is_one:
-                self._db.execute("BEGIN IMMEDIATE")
+        with self._transaction(len(held) + len(self._owed) + len(self._prices_to_note)):
             for row in self._prices_to_note:
                 self._db.execute(NOTE_PRICE, row)
             for number, row in enumerate(held):
@@ -278,12 +255,6 @@ class SqliteLedger:
                 settled += changed
                 duplicates += fault is None and not changed
                 dropped += fault is not None
-            if not is_one:
-                self._db.execute("COMMIT")
-        except sqlite3.Error:
-            if not self._is_closed and self._db.in_transaction:
-                self._db.execute("ROLLBACK")
-            raise
         self._rows += len(held) - len(refused)
         self._open += len(held) - len(refused) - settled
         self._duplicates += duplicates
@@ -291,6 +262,21 @@ class SqliteLedger:
         self._owed.clear()
         self._prices_to_note.clear()
         return refused
+
+    @contextmanager
+    def _transaction(self, statements: int) -> Generator[None]:
+        """Commit the block's statements together; one alone is a transaction by itself."""
+        if statements <= 1:
+            yield
+            return
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            self._db.execute("COMMIT")
+        except sqlite3.Error:
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+            raise
 
     def _attempt(self, statement: str, row: Row) -> tuple[int, sqlite3.Error | None]:
         """Write a row; return how many rows changed, and the fault if it lies in the row itself."""
@@ -300,45 +286,11 @@ class SqliteLedger:
             self._complain(error)
             return 0, error
 
-    def _held_row(self, call: Call, route: Route, estimate: Usage, price: Price | None) -> Row:
-        caller = call.caller or _NOBODY
-        request = call.request
-        tags = request.tags
-        return (
-            call.id,
-            call.attempts,
-            self._file.boot,
-            self.now(),
-            caller.key_id,
-            caller.name,
-            caller.project,
-            tags.feature[:_LONGEST],
-            tags.user[:_LONGEST],
-            tags.session[:_LONGEST],
-            msgspec.json.encode(tags.tags).decode() if tags.tags else None,
-            endpoint_name(request.method, request.path),
-            route.upstream,
-            route.credential,
-            request.model[:_LONGEST],
-            route.model[:_LONGEST],
-            request.stream,
-            None if price is None else cost(price, estimate),
-            None if price is None else price.version,
-            estimate.input,
-            estimate.output,
-            estimate.cached,
-            estimate.written,
-            estimate.written_12h,
-            estimate.reasoning,
-            estimate.tier,
-            "unpriced" if price is None else None,
-        )
-
     def _write(self, statement: str, row: Row) -> sqlite3.Cursor:
         try:
             return self._db.execute(statement, row)
         except (UnicodeEncodeError, OverflowError):
-            return self._db.execute(statement, tuple(map(_storable, row)))
+            return self._db.execute(statement, tuple(map(storable, row)))
 
     def _complain(self, error: sqlite3.Error) -> None:
         self._failures += 1
@@ -419,21 +371,3 @@ class Attempt:
                 self._seq,
             )
         )
-
-
-@lru_cache(maxsize=1024)
-def endpoint_name(method: str, path: str) -> str:
-    """Return the stable word that reports use for a path."""
-    try:
-        return endpoint(method, path).name
-    except CallError:
-        return "other"
-
-
-def _storable(value: Value) -> Value:
-    """Return what SQLite can hold in place of a lone surrogate or a number beyond 64 bits."""
-    if isinstance(value, str):
-        return value.encode("utf-8", "replace").decode()
-    if isinstance(value, int):
-        return max(-_LARGEST, min(value, _LARGEST))
-    return value

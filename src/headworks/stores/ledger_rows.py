@@ -1,0 +1,97 @@
+"""The ledger's statements, and the rows they write."""
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import msgspec
+
+from headworks.core.endpoints import endpoint
+from headworks.core.pricing import Price, cost
+from headworks.errors import CallError
+from headworks.types import Call, Caller, Route, Usage
+
+HOLD = """
+    INSERT INTO attempts (
+        seq, call, attempt, boot, state, held_at, key_id, key_name, project, feature, user, session,
+        tags, endpoint, upstream, credential, model_asked, model_sent, stream, estimate_nano,
+        price_version, input, output, cached, written, written_12h, reasoning, tier, anomalies
+    ) VALUES (
+        ?, ?, ?, ?, 'held', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?
+    )
+"""
+CLOSE = """
+    UPDATE attempts
+    SET state = ?, certainty = ?, outcome = ?, settled_at = ?, input = ?, output = ?, cached = ?,
+        written = ?, written_12h = ?, reasoning = ?, tier = ?, cost_nano = ?, anomalies = ?
+    WHERE seq = ? AND state = 'held'
+"""
+NOTE_PRICE = "INSERT OR IGNORE INTO prices (version, model, numbers) VALUES (?, ?, ?)"
+
+Value = str | int | None
+Row = tuple[Value, ...]
+
+_NOBODY = Caller(name="", key_id="")
+_LONGEST = 256
+_LARGEST = 2**63 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """Which run of the gateway holds a row, and when, in nanoseconds since 1970."""
+
+    boot: int
+    now: int
+
+
+def held_row(call: Call, route: Route, estimate: Usage, price: Price | None, opened: Opened) -> Row:
+    """Return what `HOLD` writes, but for `seq`."""
+    caller = call.caller or _NOBODY
+    request = call.request
+    tags = request.tags
+    return (
+        call.id,
+        call.attempts,
+        opened.boot,
+        opened.now,
+        caller.key_id,
+        caller.name,
+        caller.project,
+        tags.feature[:_LONGEST],
+        tags.user[:_LONGEST],
+        tags.session[:_LONGEST],
+        msgspec.json.encode(tags.tags).decode() if tags.tags else None,
+        endpoint_name(request.method, request.path),
+        route.upstream,
+        route.credential,
+        request.model[:_LONGEST],
+        route.model[:_LONGEST],
+        request.stream,
+        None if price is None else cost(price, estimate),
+        None if price is None else price.version,
+        estimate.input,
+        estimate.output,
+        estimate.cached,
+        estimate.written,
+        estimate.written_12h,
+        estimate.reasoning,
+        estimate.tier,
+        "unpriced" if price is None else None,
+    )
+
+
+@lru_cache(maxsize=1024)
+def endpoint_name(method: str, path: str) -> str:
+    """Return the stable word that reports use for a path."""
+    try:
+        return endpoint(method, path).name
+    except CallError:
+        return "other"
+
+
+def storable(value: Value) -> Value:
+    """Return what SQLite can hold in place of a lone surrogate or a number beyond 64 bits."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode()
+    if isinstance(value, int):
+        return max(-_LARGEST, min(value, _LARGEST))
+    return value
