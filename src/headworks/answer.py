@@ -6,7 +6,7 @@ error can only be told to the caller.
 """
 
 from collections.abc import AsyncGenerator, AsyncIterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -142,7 +142,7 @@ class Answer:
         text = (self.whole or b"") if stream is None else bytes(stream.text)
         usage = self.estimator.recount(_as_sent(self.call), text.decode("utf-8", "replace"))
         pieces = 0 if stream is None else stream.pieces
-        return replace(usage, output=max(usage.output, pieces))
+        return msgspec.structs.replace(usage, output=max(usage.output, pieces))
 
 
 def _as_sent(call: Call) -> Request:
@@ -150,7 +150,7 @@ def _as_sent(call: Call) -> Request:
     request, route = call.request, call.route
     if route is None or request.model == route.model:
         return request
-    return replace(request, fields={**request.fields, "model": route.model})
+    return msgspec.structs.replace(request, fields={**request.fields, "model": route.model})
 
 
 def charge(call: Call, cost: int | None) -> None:

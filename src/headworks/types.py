@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from hmac import compare_digest
 from typing import Any, Literal, final
 
+import msgspec
 from typing_extensions import override
 
 Headers = tuple[tuple[bytes, bytes], ...]
@@ -58,8 +59,7 @@ class Tags:
     priority: Priority = "interactive"
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(msgspec.Struct, frozen=True):
     """One API request, as a caller made it. Holds no secret.
 
     Attributes:
@@ -76,7 +76,7 @@ class Request:
     query: bytes = b""
     headers: Headers = ()
     content: bytes = b""
-    fields: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    fields: Mapping[str, Any] = msgspec.field(default_factory=dict[str, Any])
     tags: Tags = Tags()
     timeout: float | None = None
 
@@ -152,8 +152,7 @@ class Plan:
     patience: float = 5.0
 
 
-@dataclass(frozen=True, slots=True)
-class Usage:
+class Usage(msgspec.Struct, frozen=True):
     """Tokens of one attempt, as the provider counts them.
 
     `cached` and `written` (cache writes) are parts of `input`, `reasoning` is a part of `output`.

@@ -121,8 +121,8 @@ def test_tags_are_read_and_bounded():
 @pytest.mark.parametrize(
     ("headers", "content", "timeout"),
     [
-        ([(b"x-stainless-read-timeout", b"600")], BODY, 600),
-        ([(b"x-stainless-timeout", b"12.5")], BODY, 12.5),
+        ([(b"x-stainless-read-timeout", b"600")], BODY, 599),
+        ([(b"x-stainless-timeout", b"12.5")], BODY, 11.875),
         ([(b"x-headworks-deadline", b"20s"), (b"x-stainless-read-timeout", b"600")], BODY, 20),
         ([(b"x-stainless-read-timeout", b"600")], b'{"model":"m","stream":true}', None),
         ([(b"x-stainless-read-timeout", b"NOT_GIVEN")], BODY, None),

@@ -1,6 +1,6 @@
 """The promises of prices: exact to the nano-dollar, upward in doubt, never an exception."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fractions import Fraction
 from math import ceil
 
@@ -127,9 +127,9 @@ def test_nonsense_never_raises_nor_refunds(usage):
 @given(usages())
 def test_discounts_never_make_a_contradiction_cheaper(usage):
     """More cached tokens than there are tokens earns no discount at all."""
-    broken = replace(usage, cached=usage.input + 1, written=0, written_12h=0)
+    broken = msgspec.structs.replace(usage, cached=usage.input + 1, written=0, written_12h=0)
 
-    assert cost(SOL, broken) == cost(SOL, replace(broken, cached=0))
+    assert cost(SOL, broken) == cost(SOL, msgspec.structs.replace(broken, cached=0))
     assert "cached_exceeds_input" in anomalies(broken)
 
 

@@ -20,12 +20,12 @@ from headworks.gateway.station import Station
 from headworks.stores.ledger_schema import connect_read_only
 
 KEY = "caller-key-0123456789-0123456789"
-UPSTREAM_KEY = "sk-simulator"
+UPSTREAM_KEY = "sk-upstream-9876543210-9876543210"
 ENVIRONMENT = {"CALLER_KEY": KEY, "UPSTREAM_KEY": UPSTREAM_KEY}
 CONFIGURATION = """\
 server: {{listen: "127.0.0.1:0", admin: "127.0.0.1:0", drain: 5s, max_body: 1MB}}
 store: sqlite:{folder}/books.db
-log: {{level: info}}
+log: {{level: {level}}}
 retry: {{first: 10ms, longest: 20ms}}
 upstreams:
   up:
@@ -38,16 +38,18 @@ models:
 keys:
   - {{name: app, secret: "${{env:CALLER_KEY}}"}}
   - {{name: alone, secret: "alone-{key}", limits: {{parallel: 1}}}}
+  - {{name: other, secret: "other-{key}"}}
   - {{name: narrow, secret: "narrow-{key}", models: [assistant]}}
 """
 _READY = re.compile(r"API http://127\.0\.0\.1:(\d+)/v1, admin http://127\.0\.0\.1:(\d+)")
 _PATIENCE = 20.0
 
 
-def configuration(folder: Path, port: int, *, silence: str = "30s") -> Path:
+def configuration(folder: Path, port: int, *, silence: str = "30s", level: str = "info") -> Path:
     """Write a configuration with one upstream on this machine; `silence` bounds its waits."""
     file = folder / "headworks.yaml"
-    file.write_text(CONFIGURATION.format(folder=folder, port=port, silence=silence, key=KEY))
+    text = CONFIGURATION.format(folder=folder, port=port, silence=silence, level=level, key=KEY)
+    file.write_text(text)
     return file
 
 
@@ -216,14 +218,16 @@ async def gateway_process(folder: Path, log: Path) -> AsyncGenerator[Process]:
         with log.open("a") as copy:
             copy.write(said)
         ports = _READY.search(said)
-        assert ports is not None, f"the gateway did not start:\n{log.read_text()}"
+        assert ports is not None, f"the gateway did not start: see {log}"
         gateway = Process(process, int(ports[1]), int(ports[2]))
         gateway.seconds = loop.time() - begun
         yield gateway
     finally:
         if process.returncode is None:
             process.kill()
-        await process.wait()
+        rest, _ = await process.communicate()
+        with log.open("ab") as copy:
+            copy.write(rest)
 
 
 # A gateway in the test's own process, where everything it holds can be counted.

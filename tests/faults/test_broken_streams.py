@@ -13,7 +13,7 @@ import pytest
 
 from headworks.tokenizer import Tokenizer
 from tests.faults.processes import KEY, Gateway, Reply, chat, configuration, gateway_of, line_to
-from tests.upstream.scripted import Wire, serve
+from tests.upstream.scripted import Wire, serve, whole
 
 pytestmark = pytest.mark.anyio
 
@@ -40,7 +40,6 @@ EVENTS = [
     event(None, usage=USAGE),
     b"data: [DONE]\n\n",
 ]
-LAST_WORD = len(WORDS)
 REPORTED = EVENTS.index(event(None, usage=USAGE)) + 1
 """From so many events on the provider has said what it bills."""
 
@@ -49,11 +48,11 @@ def chunk(data: bytes) -> bytes:
     return b"%x\r\n%b\r\n" % (len(data), data)
 
 
-async def fin(wire: Wire, following: bytes) -> None:
+async def fin(_wire: Wire, _following: bytes) -> None:
     """Close the connection."""
 
 
-async def rst(wire: Wire, following: bytes) -> None:
+async def rst(wire: Wire, _following: bytes) -> None:
     """Reset the connection."""
     wire.reset()
 
@@ -64,7 +63,7 @@ async def bad_framing(wire: Wire, following: bytes) -> None:
     await wire.gone()
 
 
-async def silence(wire: Wire, following: bytes) -> None:
+async def silence(wire: Wire, _following: bytes) -> None:
     """Say nothing more."""
     await wire.gone()
 
@@ -205,8 +204,7 @@ async def read(client: openai.AsyncOpenAI, after: int, said: list[str]) -> None:
         stream=True,
     )
     async for part in stream:
-        if part.choices and part.choices[0].delta.content:
-            said.append(part.choices[0].delta.content)
+        said += [one.delta.content for one in part.choices if one.delta.content]
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.__name__)
@@ -226,3 +224,41 @@ async def test_broken_before_the_first_event(tmp_path, fault):
         assert first["certainty"] in {"estimated", "unknown"}
         assert (second["certainty"], second["output"]) == ("exact", USAGE["completion_tokens"])
         assert first["call"] == second["call"] == reply.call
+
+
+WHOLE = json.dumps({
+    "choices": [{"index": 0, "message": {"role": "assistant", "content": "Whole."}}],
+    "usage": USAGE,
+}).encode()  # fmt: skip
+BROKEN = [
+    b"", b"[1,", b'{"choices"', b'{"usage": 5', WHOLE[:-1], WHOLE + b"}", b"\xff\xfe", b"<html>",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("is_cut", [False, True], ids=["complete", "cut"])
+@pytest.mark.parametrize("content", BROKEN, ids=range(len(BROKEN)))
+async def test_whole_answers_that_are_not_json(tmp_path, content, is_cut):
+    """An answer that is no JSON, or is cut short, never passes for one: another is fetched."""
+    answers = [content, WHOLE]
+
+    async def script(wire: Wire) -> None:
+        while True:
+            await wire.request()
+            body = answers.pop(0)
+            answer = whole(body, fields=b"content-type: application/json\r\n")
+            if is_cut and body is content:
+                length = b"content-length: %d" % len(body)
+                await wire.send(answer.replace(length, b"content-length: %d" % (len(body) + 1)))
+                return
+            await wire.send(answer)
+
+    async with serve(script) as server, gateway_of(configuration(tmp_path, server.port)) as gateway:
+        async with line_to(gateway.port) as line:
+            reply = await asyncio.wait_for(line.ask(chat()), 5)
+
+        assert (reply.status, reply.body) == (200, WHOLE)
+        assert reply.headers["x-headworks-attempts"] == "2"
+        first, second = gateway.rows()
+        assert first["state"] == "settled"
+        assert first["certainty"] in {"estimated", "unknown"}
+        assert (second["certainty"], second["output"]) == ("exact", USAGE["completion_tokens"])

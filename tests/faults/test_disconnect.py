@@ -7,19 +7,32 @@ import random
 import socket
 import struct
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import CoroutineType
 from typing import Any, Literal
 
 import pytest
 
-from tests.faults.processes import KEY, Gateway, Line, Reply, ask, chat, configuration, gateway_of
-from tests.faults.processes import line_to, request
+import headworks
+from tests.faults.processes import (
+    KEY,
+    Gateway,
+    Line,
+    Reply,
+    ask,
+    chat,
+    configuration,
+    gateway_of,
+    line_to,
+    request,
+)
 from tests.upstream.scripted import Wire, serve, until, whole
 
 pytestmark = pytest.mark.anyio
 
 SEED = 20261124
 POINTS = 20
+OURS = str(Path(headworks.__file__).parent)
 BOUND = 1.0
 ALONE = f"alone-{KEY}"
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
@@ -233,7 +246,7 @@ async def holdings(gateway: Gateway) -> dict[str, float]:
 def is_ours(task: "asyncio.Task[Any]") -> bool:
     """Whether a task runs the gateway's code: others belong to the provider and to the test."""
     coroutine = task.get_coro()
-    return isinstance(coroutine, CoroutineType) and "/headworks/" in coroutine.cr_code.co_filename
+    return isinstance(coroutine, CoroutineType) and coroutine.cr_code.co_filename.startswith(OURS)
 
 
 async def test_two_hundred_leave_at_once(tmp_path, figure):
@@ -269,7 +282,8 @@ async def test_two_hundred_leave_at_once(tmp_path, figure):
     assert {row["state"] for row in booked} <= {"settled", "released"}
     assert all(row["input"] > 0 for row in booked if row["state"] == "settled")
     figure(
-        f"disconnect: seed {SEED + 1}, 200 at once, {len(booked)} had been sent, all over in {took:.2f} s"
+        f"disconnect: seed {SEED + 1}, 200 at once, {len(booked)} had been sent, "
+        f"all over in {took:.2f} s"
     )
 
 

@@ -18,6 +18,7 @@ from headworks.stores.ledger_schema import ledger_path
 from headworks.stores.verify import verify
 from headworks.system import SystemClock
 from tests.faults.processes import (
+    UPSTREAM_KEY,
     Reply,
     chat,
     command,
@@ -37,6 +38,7 @@ PRACTICE = SimulatorConfig(
     latency=Latency(first_token=0.01, tokens_per_second=200.0),
     answer_tokens=(4, 16),
     faults=(FaultRule("status", status=500, probability=0.05, model="gpt-6-sol"),),
+    credentials={"main": UPSTREAM_KEY},
     seed=SEED,
 )
 

@@ -5,8 +5,8 @@ import sqlite3
 import subprocess
 import sys
 from contextlib import closing
-from dataclasses import replace
 
+import msgspec
 import pytest
 
 from headworks.errors import LedgerUnavailable
@@ -126,7 +126,7 @@ def test_settlements_that_can_never_be_written_do_not_block_the_others(ledger, p
     first = ledger.hold_now(call("c1"), route(), ESTIMATE)
     second = ledger.hold_now(call("c2"), route(), ESTIMATE)
 
-    first.settle(replace(NO_USAGE, tier=None), "exact", "completed")  # type: ignore[arg-type]  # what types forbid
+    first.settle(msgspec.structs.replace(NO_USAGE, tier=None), "exact", "completed")
     second.settle(Usage(1, 0), "exact", "completed")
 
     assert [row["state"] for row in rows(path)] == ["held", "settled"]

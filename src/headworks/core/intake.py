@@ -1,6 +1,5 @@
 """Reads a request as it came: what may go on, what steers us, and what is refused at the door."""
 
-import re
 from collections.abc import Iterable
 from typing import Any, get_args
 
@@ -23,7 +22,11 @@ _FORWARDED = frozenset(
     }
 )
 _KEPT_BACK = frozenset({b"openai-organization", b"openai-project"})
-_STEERING = re.compile(rb"x-headworks-|x-stainless-(?:read-)?timeout|content-encoding")
+_OURS = b"x-headworks-"
+_STEERING = frozenset({b"content-encoding", b"x-stainless-read-timeout", b"x-stainless-timeout"})
+_MARGIN = 1.0
+"""Seconds before the end of a client's patience at which our answer is to be there."""
+
 _LONGEST_TAG = 256
 _MOST_TAGS = 16
 _NO_TAGS = Tags()
@@ -42,17 +45,20 @@ def read_request(
     kind = endpoint(method, path)
     forwarded: list[tuple[bytes, bytes]] = []
     steering: dict[bytes, bytes] = {}
+    ours: dict[bytes, bytes] = {}
     for field in headers:
         name = field[0]
         if name in _FORWARDED or (name.startswith(b"openai-") and name not in _KEPT_BACK):
             forwarded.append(field)
-        elif _STEERING.match(name):
+        elif name in _STEERING:
             steering[name] = field[1]
+        elif name.startswith(_OURS):
+            ours[name[len(_OURS) :]] = field[1]
     if steering.get(b"content-encoding", b"identity") != b"identity":
         raise UnsupportedMediaType("Send the body as it is: content-encoding is not accepted.")
     fields = _fields(kind, method, forwarded, content)
-    tags = _tags(steering) if steering else _NO_TAGS
-    timeout = _timeout(steering, streamed=fields.get("stream") is True) if steering else None
+    tags = _tags(ours) if ours else _NO_TAGS
+    timeout = _timeout(ours, steering, streamed=fields.get("stream") is True)
     return Request(method, path, query, tuple(forwarded), content, fields, tags, timeout)
 
 
@@ -94,9 +100,9 @@ def _is_json(headers: Headers | list[Any]) -> bool:
     return False
 
 
-def _tags(steering: dict[bytes, bytes]) -> Tags:
+def _tags(ours: dict[bytes, bytes]) -> Tags:
     def text(name: bytes) -> str:
-        value = steering.get(b"x-headworks-" + name, b"")
+        value = ours.get(name, b"")
         return value.decode("utf-8", "replace")[:_LONGEST_TAG]
 
     tags = tuple(tag.strip() for tag in text(b"tags").split(",") if tag.strip())
@@ -106,14 +112,19 @@ def _tags(steering: dict[bytes, bytes]) -> Tags:
     return Tags(text(b"feature"), text(b"user"), text(b"session"), tags[:_MOST_TAGS], priority)
 
 
-def _timeout(steering: dict[bytes, bytes], *, streamed: bool) -> float | None:
-    ours = steering.get(b"x-headworks-deadline")
-    if ours is not None:
-        wait = seconds(ours.decode("latin-1").strip())
+def _timeout(
+    ours: dict[bytes, bytes], steering: dict[bytes, bytes], *, streamed: bool
+) -> float | None:
+    deadline = ours.get(b"deadline")
+    if deadline is not None:
+        wait = seconds(deadline.decode("latin-1").strip())
         if not wait:
             raise InvalidRequest('x-headworks-deadline must be a duration such as "30s".')
         return wait
-    if streamed:
-        return None  # the clients' own timeout is then for one read, not for the call
+    if streamed or not steering:
+        return (
+            None  # when streamed, the clients' own timeout is then for one read, not for the call
+        )
     theirs = steering.get(b"x-stainless-read-timeout") or steering.get(b"x-stainless-timeout")
-    return seconds((theirs or b"").decode("latin-1").strip()) or None
+    wait = seconds((theirs or b"").decode("latin-1").strip())
+    return None if not wait else wait - min(_MARGIN, wait / 20)

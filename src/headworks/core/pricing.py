@@ -13,7 +13,7 @@ tier has no known price, the dearer reading counts: `anomalies` says so.
 import hashlib
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import astuple, dataclass, field, replace
+from dataclasses import astuple, dataclass, field
 from typing import Annotated, cast
 
 import msgspec
@@ -114,7 +114,14 @@ def _cost(rates: Rates, usage: Usage) -> int:
 
 def anomalies(usage: Usage, price: Price | None = None) -> tuple[str, ...]:
     """Return what is odd about a usage, or about applying the price to it, one word each."""
-    return tuple(_oddities(usage, price))
+    is_plain = (
+        0 <= usage.reasoning <= usage.output <= PLAUSIBLE
+        and 0 <= usage.written_12h <= usage.written
+        and 0 <= usage.cached <= usage.input - usage.written <= PLAUSIBLE
+        and usage.input <= PLAUSIBLE
+        and (price is None or (usage.tier in price.tiers and not price.is_bound))
+    )
+    return () if is_plain else tuple(_oddities(usage, price))
 
 
 def _oddities(usage: Usage, price: Price | None) -> Iterator[str]:
@@ -179,7 +186,7 @@ def parse_usage(reported: object, tier: object = "default") -> tuple[Usage, tupl
     hidden = read.count("total_tokens", "total") - counts.input - counts.output
     if hidden > 0:  # some providers leave reasoning out of the output, and bill it
         flags.append("total_exceeds_parts")
-        counts = replace(counts, output=counts.output + hidden)
+        counts = msgspec.structs.replace(counts, output=counts.output + hidden)
     return counts, (*flags, *anomalies(counts))
 
 

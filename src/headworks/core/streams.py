@@ -262,6 +262,9 @@ class ResponsesStream(Stream):
     @override
     def _interpret(self, name: bytes, data: bytes) -> bytes | None:
         event = _decode_happening(data)
+        if event.type == "error":  # its number goes to what the caller gets in its place
+            self.error = event_error(bytes(event.error) if is_given(event.error) else data)
+            return None
         if event.sequence_number is not None:
             self._number = event.sequence_number
         if event.response is not None:
@@ -270,9 +273,6 @@ class ResponsesStream(Stream):
         if event.type.endswith(".delta") and isinstance(event.delta, str):
             self.pieces += 1
             self.text += event.delta.encode("utf-8", "replace")
-        if event.type == "error":
-            self.error = event_error(bytes(event.error) if is_given(event.error) else data)
-            return None
         if event.type in _TERMINALS:
             self.ending = encode(name, data)
             return None

@@ -1,6 +1,8 @@
 """What our answers look like on the wire: header fields, and errors in OpenAI's shape."""
 
 import math
+from functools import lru_cache
+from urllib.parse import quote
 
 import msgspec
 
@@ -31,6 +33,8 @@ _RENAMED = b"x-headworks-upstream-"
 _OBEYED = 60.0
 """Seconds of Retry-After up to which all official clients obey it."""
 
+_LONGEST_ROUTE = 256
+
 _encode = msgspec.json.encode
 
 
@@ -41,14 +45,21 @@ def answer_headers(call: Call, upstream: Headers, now: float) -> Headers:
     gateway's credential, not about the caller's key.
     """
     passed: list[tuple[bytes, bytes]] = []
-    for field in upstream:
-        name = field[0]
-        if name in _PASSED:
-            passed.append(field)
-        elif name == b"x-request-id" or name.startswith(b"x-ratelimit-"):
-            passed.append((_RENAMED + name.removeprefix(b"x-"), field[1]))
+    for name, value in upstream:
+        if (shown := _shown_as(name)) is not None:
+            passed.append((shown, value))
     passed += call_headers(call, now)
     return tuple(passed)
+
+
+@lru_cache(maxsize=256)
+def _shown_as(name: bytes) -> bytes | None:
+    """Return the name by which callers see a provider's field, None when they do not."""
+    if name in _PASSED:
+        return name
+    if name == b"x-request-id" or name.startswith(b"x-ratelimit-"):
+        return _RENAMED + name.removeprefix(b"x-")
+    return None
 
 
 def call_headers(call: Call, now: float) -> list[tuple[bytes, bytes]]:
@@ -63,8 +74,15 @@ def call_headers(call: Call, now: float) -> list[tuple[bytes, bytes]]:
         (b"x-headworks-overhead-ms", b"%.3f" % overhead),
     ]
     if call.route is not None:
-        fields.append((b"x-headworks-route", str(call.route).encode("latin-1", "replace")))
+        fields.append((b"x-headworks-route", _visible(str(call.route)[:_LONGEST_ROUTE])))
     return fields
+
+
+def _visible(text: str) -> bytes:
+    """Return a text as a field may hold it: a model's name is the caller's, and may be anything."""
+    if not (text.isascii() and text.isprintable()):
+        text = quote(text, safe="/:@ ")
+    return text.encode()
 
 
 def usd(nano: int) -> str:

@@ -14,6 +14,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCy
 
 from headworks.errors import CallError, InternalError, ShuttingDown
 from headworks.gateway.lifecycle import Lifecycle
+from headworks.system import SystemRandom
 
 log = logging.getLogger("headworks.gateway")
 
@@ -25,7 +26,12 @@ _CONTROLS = bytes([*range(9), *range(10, 32), 127])
 DEPARTURE = "headworks.departure"
 """Names the extension by which an app is told at once that its caller is gone."""
 
+_FRAMING = frozenset({b"content-length", b"connection", b"transfer-encoding"})
+"""Fields about the message's end: the first is the app's, the others are ours."""
+
 _BODILESS = frozenset({204, 304})
+
+_new_id = SystemRandom().call_id
 
 
 class Connection(Protocol):
@@ -179,16 +185,12 @@ class Exchange(RequestResponseCycle):
             self.keep_alive = False
         lines = [STATUS_LINE[status]]
         has_length = False
-        for name, value in (*self._connection.default_fields(), *fields):
-            lowered = name.lower()
-            if lowered == b"content-length":
-                has_length, self.expected_content_length = True, int(value)
-            elif lowered == b"connection":
-                self.keep_alive = self.keep_alive and b"close" not in value.lower()
-                continue
-            elif lowered == b"transfer-encoding":
-                continue
-            lines.append(b"%b: %b\r\n" % (name, value))
+        for field in (*self._connection.default_fields(), *fields):
+            if (name := field[0].lower()) in _FRAMING:
+                has_length = self._take_framing(name, field[1]) or has_length
+                if name != b"content-length":
+                    continue
+            lines.append(b"%b: %b\r\n" % field)
         self._frame(lines, bodiless=status in _BODILESS, has_length=has_length)
         if not self.keep_alive:
             lines.append(b"connection: close\r\n")
@@ -198,6 +200,15 @@ class Exchange(RequestResponseCycle):
             raise ValueError("a response header holds a control character")
         self.response_started, self.waiting_for_100_continue = True, False
         self._head, self._flush = head, self._connection.loop.call_soon(self._send_head)
+
+    def _take_framing(self, name: bytes, value: bytes) -> bool:
+        """Learn what the app says of its body's end; return whether it is the length."""
+        if name == b"content-length":
+            self.expected_content_length = int(value)
+            return True
+        if name == b"connection" and b"close" in value.lower():
+            self.keep_alive = False
+        return False
 
     def _frame(self, lines: list[bytes], *, bodiless: bool, has_length: bool) -> None:
         """Decide how the end of the body is told (RFC 9112, section 6.3)."""
@@ -258,10 +269,15 @@ class Exchange(RequestResponseCycle):
 
 
 def error_answer(error: CallError, fields: Fields = ()) -> bytes:
-    """Return a whole HTTP message that tells the error and ends the connection."""
-    body = msgspec.json.encode(error.body())
+    """Return a whole HTTP message that tells the error and ends the connection.
+
+    The engine never hears of such a request, so it gets its id, and its line in the log, here.
+    """
+    body, id_ = msgspec.json.encode(error.body()), _new_id()
+    log.info("%s refused: %d %s", id_, error.status, error.code)
     head: list[tuple[bytes, Any]] = [
         *fields,
+        (b"x-request-id", id_.encode()),
         (b"content-type", b"application/json"),
         (b"content-length", str(len(body)).encode()),
         (b"connection", b"close"),

@@ -1,7 +1,6 @@
 """POST /v1/chat/completions: the objects and chunks of the real one."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from itertools import zip_longest
 from typing import Any, final
 
@@ -47,7 +46,7 @@ class ChatReply:
             compose(self._ask, index, lambda text: meter.split(text, model))
             for index in range(choices(fields))
         ]
-        self.usage = replace(
+        self.usage = msgspec.structs.replace(
             prompt,
             output=sum(answer.tokens for answer in self._answers),
             reasoning=sum(answer.reasoning for answer in self._answers),

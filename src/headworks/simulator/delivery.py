@@ -1,7 +1,7 @@
 """Sends an answer at the model's pace, bills it as it goes, and lets its fault strike."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import final
 
 import msgspec
@@ -132,7 +132,7 @@ class Delivery:
             made = self.clock.now() - start - first
             if made >= 0:
                 output = min(usage.output, int(made / wait)) if wait else usage.output
-                self.attempt.usage = replace(usage, output=output)
+                self.attempt.usage = msgspec.structs.replace(usage, output=output)
 
     def _bill(self, reply: Reply, output: int) -> None:
         whole = reply.usage

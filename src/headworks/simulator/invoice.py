@@ -11,6 +11,8 @@ from dataclasses import asdict, dataclass, field
 from decimal import ROUND_CEILING, Decimal
 from typing import Any, final
 
+import msgspec
+
 from headworks.ports import Clock
 from headworks.simulator.config import SimulatedPrice
 from headworks.simulator.models import Models
@@ -131,7 +133,7 @@ class Books:
     def attempts(self) -> list[dict[str, Any]]:
         """Return every attempt that is remembered, oldest first."""
         with self._settled:
-            return [asdict(attempt) for attempt in self._attempts]
+            return [_told(attempt) for attempt in self._attempts]
 
     def invoice(self) -> dict[str, Any]:
         """Return the sums in all, by model and by credential, and how many attempts are open."""
@@ -149,6 +151,10 @@ class Books:
             return 0
         price = self._models.price(attempt.model, usage.tier, usage.input)
         return None if price is None else charge(price, usage)
+
+
+def _told(attempt: Attempt) -> dict[str, Any]:
+    return {**asdict(attempt), "usage": msgspec.structs.asdict(attempt.usage)}
 
 
 def charge(price: SimulatedPrice, usage: Usage) -> int:

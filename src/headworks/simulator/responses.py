@@ -1,7 +1,6 @@
 """POST /v1/responses: a small, honest version: text, JSON and function calls; nothing is stored."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from typing import Any, final
 
 import msgspec
@@ -54,7 +53,7 @@ class ResponsesReply:
         meter.check_bound(model, _LIMIT, self._ask.limit)
         prompt = meter.measure("responses", fields, caller)
         self._answer = compose(self._ask, 0, lambda text: meter.split(text, model))
-        self.usage = replace(
+        self.usage = msgspec.structs.replace(
             prompt,
             output=self._answer.tokens,
             reasoning=self._answer.reasoning,

@@ -3,6 +3,7 @@
 import re
 import ssl
 from dataclasses import dataclass
+from functools import lru_cache
 from urllib.parse import SplitResult, urlsplit
 
 from typing_extensions import override
@@ -121,7 +122,7 @@ def request_head(
         raise ValueError("A method and a target are not empty and hold no space")
     lines = [f"{method} {target} HTTP/1.1\r\nhost: {host}".encode("ascii")]
     for name, value in headers:
-        if name.lower() in _FRAMING or not name or b":" in name or b" " in name:
+        if not _may_be_carried(name):
             raise ValueError(f"{name!r} is not a field that a request may carry here")
         lines.append(b"%b: %b" % (name, value))
     if content_length is not None:
@@ -130,6 +131,11 @@ def request_head(
     if not (head.count(b"\r") == head.count(b"\n") == len(lines)) or b"\0" in head:
         raise ValueError("A request head holds no CR, LF or NUL but its own line ends")
     return head + b"\r\n\r\n"
+
+
+@lru_cache(maxsize=256)
+def _may_be_carried(name: bytes) -> bool:
+    return not (name.lower() in _FRAMING or not name or b":" in name or b" " in name)
 
 
 def bracketed(host: str) -> str:

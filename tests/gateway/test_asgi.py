@@ -1,0 +1,425 @@
+"""The data plane: every request gets one answer, and whoever leaves stops paying."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+import pytest
+
+from headworks.errors import ConnectionLost, StreamTruncated
+from headworks.gateway.asgi import Gateway
+from headworks.testing import EVENTS, FakeResponse
+from headworks.types import Caller, Request
+from tests.faults.processes import chat, line_to, request
+from tests.gateway.conftest import Answer, connected, everything, serving
+from tests.upstream.scripted import until
+from tests.world import World
+
+pytestmark = pytest.mark.anyio
+
+BODY = b'{"model":"m","messages":[]}'
+STREAMED = b'{"model":"m","messages":[],"stream":true}'
+PATH = "/v1/chat/completions"
+KEY = (b"authorization", b"Bearer open")
+JSON = (b"content-type", b"application/json")
+BYTES = ((b"content-type", b"application/octet-stream"),)
+
+
+def part(body: bytes = b"", *, more: bool = False) -> dict[str, Any]:
+    return {"type": "http.request", "body": body, "more_body": more}
+
+
+GONE = {"type": "http.disconnect"}
+
+
+@dataclass
+class Peer:
+    """The server's side of one ASGI request: what it gives, and what it gets."""
+
+    messages: list[dict[str, Any]]
+    sent: list[dict[str, Any]] = field(default_factory=list)
+    leaves: asyncio.Event = field(default_factory=asyncio.Event)
+    blocks: asyncio.Event | None = None
+    began: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def receive(self) -> dict[str, Any]:
+        if self.messages:
+            return self.messages.pop(0)
+        await self.leaves.wait()
+        return GONE
+
+    async def send(self, message: Any) -> None:
+        self.sent.append(message)
+        self.began.set()
+        if self.blocks is not None:
+            await self.blocks.wait()
+
+    @property
+    def answer(self) -> Answer:
+        """What was answered, whole."""
+        head, *rest = self.sent
+        assert not rest[-1].get("more_body")
+        names = [name for name, _ in head["headers"]]
+        assert names.count(b"x-request-id") == 1, names
+        headers = {name.decode(): value.decode() for name, value in head["headers"]}
+        return Answer(head["status"], headers, b"".join(one["body"] for one in rest))
+
+
+def peer(*messages: dict[str, Any]) -> Peer:
+    return Peer(list(messages) or [part(BODY)])
+
+
+def scope(
+    method: str = "POST", path: str = PATH, headers: tuple[tuple[bytes, bytes], ...] = (KEY, JSON)
+) -> dict[str, Any]:
+    return {
+        "type": "http",
+        "method": method,
+        "path": path,
+        "raw_path": path.encode(),
+        "query_string": b"",
+        "headers": list(headers),
+    }
+
+
+def gateway(world: World) -> Gateway:
+    return Gateway(lambda: world.engine, lambda: world.max_body)
+
+
+async def ask(
+    world: World, *messages: dict[str, Any], at: dict[str, Any] | None = None, **changes: Any
+) -> Answer:
+    """Make one request as an ASGI server would."""
+    server = peer(*messages)
+    await gateway(world)(at or scope(**changes), server.receive, server.send)
+    return server.answer
+
+
+async def turns(count: int = 20) -> None:
+    """Let the loop turn."""
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
+# One request, one answer.
+
+
+async def test_a_call_is_answered():
+    """The plain case: the provider's answer, with its length and our fields."""
+    world = World()
+    answer = await ask(world)
+    assert answer.status == 200
+    assert answer.headers["content-length"] == str(len(answer.body))
+    assert answer.headers["x-request-id"] == answer.headers["x-headworks-call"]
+    world.assert_settled()
+
+
+async def test_a_body_may_come_in_pieces():
+    """However the network cuts a request, it is one request."""
+    world = World()
+    pieces = [part(BODY[at : at + 1], more=True) for at in range(len(BODY))]
+    answer = await ask(world, *pieces, part())
+    assert answer.status == 200
+    assert world.upstream.sent[0].request.content == BODY
+
+
+async def test_a_stream_is_sent_event_by_event():
+    """Each piece leaves by itself; a stream has no length."""
+    world = World()
+    server = peer(part(STREAMED))
+    await gateway(world)(scope(), server.receive, server.send)
+    assert "content-length" not in server.answer.headers
+    assert len(server.sent) > len(EVENTS)
+    assert server.answer.body.endswith(b"data: [DONE]\n\n")
+
+
+async def test_a_server_that_knows_no_raw_path_is_served_too():
+    """Another ASGI server may tell the decoded path alone."""
+    world = World()
+    at = scope()
+    del at["raw_path"]
+    assert (await ask(world, at=at)).status == 200
+
+
+class _Broken:
+    """A guard with a defect."""
+
+    async def inspect(self, request: Request, caller: Caller) -> None:
+        raise LookupError("a defect with a secret in it")
+
+
+async def test_what_nobody_foresaw_has_an_id_that_the_log_knows(caplog):
+    """The caller reads no detail, only the id by which the operator finds it."""
+    answer = await ask(World(guards=(_Broken(),)))
+    assert (answer.status, answer.code) == (500, "internal_error")
+    assert b"secret" not in answer.body
+    assert answer.headers["x-request-id"] in caplog.text
+    assert "a defect with a secret in it" in caplog.text
+
+
+@dataclass(frozen=True)
+class Case:
+    """A request that is answered without a provider, or by its refusal."""
+
+    name: str
+    status: int
+    code: str
+    messages: tuple[dict[str, Any], ...] = (part(BODY),)
+    method: str = "POST"
+    path: str = PATH
+    headers: tuple[tuple[bytes, bytes], ...] = (KEY, JSON)
+    script: tuple[FakeResponse | BaseException, ...] = ()
+
+
+WEBSOCKET = ((b"upgrade", b"WebSocket"), (b"connection", b"upgrade"), KEY)
+CASES = (
+    Case("no key", 401, "invalid_api_key", headers=(JSON,)),
+    Case("no such path", 404, "path_not_found", path="/v2/x"),
+    Case("no JSON", 400, "invalid_json", (part(b"{"),)),
+    Case("another type", 415, "unsupported_media_type", headers=(KEY,)),
+    Case("too large", 413, "body_too_large", (part(b"x" * 10_001),)),
+    Case("too large by its word", 413, "body_too_large", headers=(KEY, JSON, (b"content-length", b"10001"))),
+    Case("too large at last", 413, "body_too_large", (part(b"x" * 10_000, more=True), part(b"x"))),
+    Case("too large without end", 413, "body_too_large", (part(b"x" * 9_000, more=True),) * 2),
+    *(
+        Case(f"a length of {length!r}", 400, "invalid_request", headers=(KEY, JSON, (b"content-length", length)))
+        for length in (b"", b"x", b"-1", b"1_0", b" 5", b"9" * 5000)
+    ),
+    Case("a WebSocket", 501, "websocket_not_supported", method="GET", path="/v1/realtime", headers=WEBSOCKET),
+    Case("the provider's error", 502, "all_routes_failed", script=(ConnectionLost(), ConnectionLost(), ConnectionLost())),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+async def test_a_refusal_has_the_apis_shape_and_one_id(case: Case):
+    """Whatever is refused is told as OpenAI would tell it, with exactly one request id."""
+    world = World()
+    world.upstream.script.extend(case.script)
+    at = scope(case.method, case.path, case.headers)
+    answer = await ask(world, *case.messages, at=at)
+    assert (answer.status, answer.code) == (case.status, case.code)
+    error = msgspec.json.decode(answer.body)["error"]
+    assert error.keys() == {"message", "type", "param", "code"}
+    assert answer.headers["content-type"] == "application/json"
+
+
+async def test_a_body_that_says_it_is_too_large_is_not_read():
+    """A refusal comes before the upload, so that nobody sends 20 MB for an error."""
+    server = Peer([])
+    at = scope(headers=(KEY, JSON, (b"content-length", b"10001")))
+    await gateway(World())(at, server.receive, server.send)
+    assert server.answer.status == 413
+
+
+async def test_the_largest_body_is_taken():
+    """The limit itself is allowed, declared or not."""
+    world = World(max_body=len(BODY))
+    length = (b"content-length", b"%d" % len(BODY))
+    assert (await ask(world, headers=(KEY, JSON, length))).status == 200
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+async def test_the_list_of_models_is_answered_to_head_as_to_get(method: str):
+    """A probe by HEAD sees the status and the length of the list."""
+    answer = await ask(World(), part(), method=method, path="/v1/models")
+    assert answer.status == 200
+    assert int(answer.headers["content-length"]) > 0 or method == "HEAD"
+
+
+@pytest.mark.parametrize(("method", "status"), [("HEAD", 200), ("GET", 304), ("DELETE", 204)])
+async def test_an_answer_without_content_tells_no_length(method: str, status: int):
+    """Where HTTP allows no body, a length of 0 would be a lie about the document."""
+    world = World()
+    world.upstream.script.append(FakeResponse(b"", status, BYTES))
+    answer = await ask(world, part(), method=method, path="/v1/files/f")
+    assert (answer.status, answer.body) == (status, b"")
+    assert "content-length" not in answer.headers
+
+
+@pytest.mark.parametrize("kind", ["lifespan", "websocket"])
+async def test_only_http_is_served(kind: str):
+    """A server that tries another protocol is told at once, and no engine is asked."""
+    with pytest.raises(RuntimeError, match=kind):
+        await gateway(World())({"type": kind}, peer().receive, peer().send)
+
+
+# Callers who leave.
+
+
+def listening(server: Peer) -> dict[str, Any]:
+    """Return a scope of a server whose departures a task must wait for."""
+    assert not server.leaves.is_set()
+    return scope()
+
+
+def telling(server: Peer) -> dict[str, Any]:
+    """Return a scope of our own server, which calls when the caller leaves."""
+
+    def on_departure(leave: Callable[[], None] | None) -> None:
+        callers[:] = [] if leave is None else [leave]
+
+    async def tell() -> None:
+        await server.leaves.wait()
+        for leave in callers:
+            leave()
+
+    callers: list[Callable[[], None]] = []
+    telling_task = asyncio.ensure_future(tell())
+    return {**scope(), "extensions": {"headworks.departure": on_departure, "keeps": telling_task}}
+
+
+SERVERS = pytest.mark.parametrize("at", [listening, telling])
+
+
+async def test_who_leaves_in_the_middle_of_an_upload_has_made_no_call():
+    """Half a request is none: nothing is sent on, booked or answered."""
+    world = World()
+    server = peer(part(BODY[:5], more=True), GONE)
+    await gateway(world)(scope(), server.receive, server.send)
+    assert (server.sent, world.upstream.sent, world.journal.calls) == ([], [], [])
+
+
+@SERVERS
+@pytest.mark.parametrize("after", [0, 1], ids=["before the head", "in the stream"])
+async def test_who_leaves_ends_the_call_once(at: Callable[[Peer], dict[str, Any]], after: int):
+    """The provider's answer is closed, settled and recorded once; the server sees no error."""
+    world = World()
+    world.upstream.script.append(FakeResponse(EVENTS, stalls_after=after))
+    server = peer(part(STREAMED))
+    serving_task = asyncio.ensure_future(gateway(world)(at(server), server.receive, server.send))
+    await turns()
+    assert bool(server.sent) == bool(after)
+    server.leaves.set()
+    await serving_task
+    assert serving_task.cancelling() == 0
+    assert world.journal.outcomes == ["abandoned"]
+    world.assert_settled()
+
+
+@SERVERS
+async def test_who_leaves_while_an_error_is_told_is_no_error(
+    at: Callable[[Peer], dict[str, Any]],
+):
+    """A caller that does not take its error answer, and goes, leaves nothing behind."""
+    world = World()
+    world.upstream.script.extend([ConnectionLost()] * 3)
+    server = peer()
+    server.blocks = asyncio.Event()
+    serving_task = asyncio.ensure_future(gateway(world)(at(server), server.receive, server.send))
+    await server.began.wait()
+    server.leaves.set()
+    await serving_task
+    assert world.journal.outcomes == ["all_routes_failed"]
+
+
+@pytest.mark.parametrize("leaves", [False, True], ids=["caller waits", "caller leaves too"])
+async def test_a_server_that_ends_a_request_is_obeyed(*, leaves: bool):
+    """At the end of a drain the task is cancelled, and says so, whoever else has left."""
+    world = World()
+    world.upstream.script.append(FakeResponse(EVENTS, stalls_after=1))
+    server = peer(part(STREAMED))
+    serving_task = asyncio.ensure_future(
+        gateway(world)(telling(server), server.receive, server.send)
+    )
+    await server.began.wait()
+    serving_task.cancel()
+    if leaves:
+        server.leaves.set()
+    with pytest.raises(asyncio.CancelledError):
+        await serving_task
+    world.assert_settled()
+
+
+async def test_a_break_after_the_head_is_not_hidden():
+    """When raw bytes break off, the server gets the error, so that it breaks the connection."""
+    world = World()
+    broken = FakeResponse(
+        [b"half", b"never"], headers=BYTES, fault=StreamTruncated(), fault_after=1
+    )
+    world.upstream.script.append(broken)
+    server = peer(part())
+    with pytest.raises(StreamTruncated):
+        await gateway(world)(scope("GET", "/v1/files/f/content"), server.receive, server.send)
+    assert [one.get("body") for one in server.sent] == [None, b"half"]
+    world.assert_settled()
+
+
+# On real sockets.
+
+
+@asynccontextmanager
+async def line(world: World):
+    """Open a connection to a gateway on our own server."""
+    async with serving(gateway(world)) as server, line_to(int(server.url.rpartition(":")[2])) as to:
+        yield to
+
+
+async def test_a_websocket_is_refused_in_plain_http():
+    """An upgrade is answered 501 with the API's error shape, and the connection goes on."""
+    handshake = {"upgrade": "websocket", "connection": "upgrade", "sec-websocket-version": "13"}
+    async with line(World()) as to:
+        refused = await to.ask(request(b"", line="GET /v1/realtime HTTP/1.1", headers=handshake))
+    assert (refused.status, refused.error["code"]) == (501, "websocket_not_supported")
+
+
+async def test_head_sends_no_body():
+    """After a HEAD the connection is in step: the next answer is the next request's."""
+    async with line(World()) as to:
+        to.writer.write(request(b"", line="HEAD /v1/models HTTP/1.1", key="open"))
+        head = await to.reader.readuntil(b"\r\n\r\n")
+        assert b" 200 " in head
+        assert (await to.ask(chat(key="open", model="m"))).status == 200
+
+
+@pytest.mark.parametrize("declared", [True, False])
+async def test_what_is_too_large_is_refused_on_the_wire(*, declared: bool):
+    """413 arrives while the caller still sends, with the length told or in chunks."""
+    async with line(World()) as to:
+        head, _, body = request(b"x" * 20_000, key="open").partition(b"\r\n\r\n")
+        if not declared:
+            head = head.replace(b"content-length: 20000", b"transfer-encoding: chunked")
+            body = b"%x\r\n%b\r\n" % (len(body), body)
+        refused = await to.ask(head + b"\r\n\r\n" + body)
+    assert (refused.status, refused.error["code"]) == (413, "body_too_large")
+
+
+async def test_a_caller_who_leaves_in_its_upload_leaves_nothing():
+    """Half an upload on a closed connection is forgotten."""
+    world = World()
+    async with serving(gateway(world)) as server:
+        async with connected(server.url) as (_, writer):
+            writer.write(request(BODY, key="open")[:-5])
+            await until(lambda: server.lifecycle.in_flight == 1)
+        await until(lambda: server.lifecycle.in_flight == 0)
+    assert (world.journal.calls, world.upstream.sent) == ([], [])
+
+
+async def test_a_caller_who_leaves_its_stream_frees_the_provider():
+    """A closed connection ends the provider's work at once, and the call is booked."""
+    world = World()
+    world.upstream.script.append(FakeResponse(EVENTS, stalls_after=1))
+    async with serving(gateway(world)) as server:
+        async with connected(server.url) as (reader, writer):
+            writer.write(chat(key="open", model="m", stream=True))
+            await reader.readuntil(b"Hel")
+        await until(lambda: server.lifecycle.in_flight == 0)
+    assert world.journal.outcomes == ["abandoned"]
+    world.assert_settled()
+
+
+async def test_a_broken_download_has_no_proper_end(caplog):
+    """A file that breaks off is cut on the wire: no client takes it for whole."""
+    caplog.set_level(logging.CRITICAL, logger="headworks.gateway")
+    world = World()
+    broken = FakeResponse(
+        [b"half", b"never"], headers=BYTES, fault=StreamTruncated(), fault_after=1
+    )
+    world.upstream.script.append(broken)
+    async with serving(gateway(world)) as server, connected(server.url) as (reader, writer):
+        writer.write(request(b"", line="GET /v1/files/f/content HTTP/1.1", key="open"))
+        received = await everything(reader)
+    assert received.endswith(b"4\r\nhalf\r\n")

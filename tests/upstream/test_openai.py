@@ -1,0 +1,431 @@
+"""A provider gets what the caller wrote, by the gateway's own credential, and nothing else."""
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from headworks.core.intake import read_request
+from headworks.errors import (
+    CallError,
+    ConnectFailed,
+    CredentialRefused,
+    DeadlineExceeded,
+    FirstByteTimeout,
+    MalformedResponse,
+    Retry,
+    UpstreamAnswered,
+    UpstreamError,
+)
+from headworks.testing import FakeClock
+from headworks.types import Request, Route, Secret, Timeouts
+from headworks.upstream.http1 import ClientLimits, HttpClient, Origin
+from headworks.upstream.openai import Credential, Provider, Providers, render
+from tests.upstream.scripted import Server, Wire, answering, chunked, client_of, serve, whole
+
+pytestmark = pytest.mark.anyio
+
+CHAT = "/v1/chat/completions"
+JSON = ((b"content-type", b"application/json"),)
+FORM = ((b"content-type", b"multipart/form-data; boundary=x"),)
+BYTES = ((b"content-type", b"application/octet-stream"),)
+CREDENTIAL = Credential(Secret("sk-ours"), "org-ours", "proj_ours")
+STREAM = b'"stream":true'
+
+
+def asked(
+    content: bytes = b"",
+    *,
+    method: str = "POST",
+    path: str = CHAT,
+    query: bytes = b"",
+    headers: tuple[tuple[bytes, bytes], ...] = JSON,
+) -> Request:
+    """Return a request as the gateway reads it from a caller."""
+    return read_request(method, path, query, headers, content)
+
+
+def route(model: str = "m", timeouts: Timeouts | None = None) -> Route:
+    return Route("up", model, "main", timeouts or Timeouts())
+
+
+@dataclass(frozen=True)
+class Body:
+    """What a caller wrote, and what the provider reads for it."""
+
+    name: str
+    given: bytes
+    sent: bytes | None = None
+    path: str = CHAT
+    model: str = "m"
+    headers: tuple[tuple[bytes, bytes], ...] = JSON
+
+    @property
+    def expected(self) -> bytes:
+        return self.given if self.sent is None else self.sent
+
+
+INCLUDED = b'"stream_options":{"include_usage":true}'
+BODIES = (
+    Body("nothing is edited, white space included", b'{ "messages" : [ ],\n\t"model" : "m" }'),
+    Body(
+        "only the model is edited",
+        b'{"n": 1.0e0, "model":"alias", "user" : "\\u00e9\\/",  "x":[ 1 , {"a" :null} ]}',
+        b'{"n":1.0e0,"model":"m","user":"\\u00e9\\/","x":[ 1 , {"a" :null} ]}',
+    ),
+    Body(
+        "a number that no float holds keeps its digits",
+        b'{"model":"alias","seed":123456789012345678901234567890,"t":0.10}',
+        b'{"model":"m","seed":123456789012345678901234567890,"t":0.10}',
+    ),
+    Body(
+        "a stream is asked for its usage",
+        b'{"model":"m",' + STREAM + b"}",
+        b'{"model":"m",' + STREAM + b"," + INCLUDED + b"}",
+    ),
+    Body(
+        "the caller's options of a stream stay",
+        b'{"model":"m",' + STREAM + b',"stream_options":{"include_obfuscation":false}}',
+        b'{"model":"m",'
+        + STREAM
+        + b',"stream_options":{"include_obfuscation":false,"include_usage":true}}',
+    ),
+    Body(
+        "a caller who wants no usage does not keep it from us",
+        b'{"model":"m",' + STREAM + b',"stream_options":{"include_usage":false}}',
+        b'{"model":"m",' + STREAM + b"," + INCLUDED + b"}",
+    ),
+    Body(
+        "options of null are none",
+        b'{"model":"m",' + STREAM + b',"stream_options":null}',
+        b'{"model":"m",' + STREAM + b"," + INCLUDED + b"}",
+    ),
+    Body(
+        "a caller who asks for the usage is not edited",
+        b'{ "model":"m",' + STREAM + b', "stream_options": {"include_usage": true} }',
+    ),
+    *(
+        Body(
+            f"options that are {odd.decode()} are the provider's to judge",
+            b'{ "model":"m",' + STREAM + b',"stream_options":' + odd + b"}",
+        )
+        for odd in (b"[]", b"0", b'""', b"false", b"true", b'"x"', b"[1]")
+    ),
+    Body("what is not streamed is not asked for usage", b'{ "model":"m","stream":false}'),
+    Body("streams of responses tell it unasked", b'{ "model":"m",' + STREAM + b"}", None, "/v1/responses"),
+    Body("no model is invented", b'{ "purpose":"x" }', None, "/v1/batches", "other"),
+    Body("a model of null is kept", b'{ "model": null }', None, "/v1/batches", "other"),
+    Body("a form is not touched", b'--x\r\n"model": alias\r\n--x--\r\n', None, "/v1/files", "m", FORM),
+    Body("bytes are bytes", bytes(range(256)), None, "/v1/uploads/u/parts", "m", BYTES),
+    Body("JSON of another type is bytes", b'{"model":"a","model":"b"}', None, "/v1/files", "m", BYTES),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("body", BODIES, ids=lambda body: body.name)
+async def test_a_body_arrives_as_it_was_written(body: Body):
+    """The provider reads the caller's bytes; the model's name and the wish for usage may differ."""
+    seen: list[bytes] = []
+    async with provider(seen, whole(b"{}")) as upstream:
+        request = asked(body.given, path=body.path, headers=body.headers)
+        response = await upstream.send(request, route(body.model), 5.0)
+        await response.read(100)
+    assert seen[0].partition(b"\r\n\r\n")[2] == body.expected
+
+
+@given(st.binary(max_size=200))
+def test_whatever_is_not_json_is_not_touched(content: bytes):
+    """An upload of any bytes at all is sent on byte for byte."""
+    request = asked(content, path="/v1/files", headers=BYTES)
+    assert render(request, route("other")) == content
+
+
+JSON_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner),
+    max_leaves=10,
+)
+
+
+@given(st.dictionaries(st.text(max_size=4), JSON_VALUES, max_size=5))
+def test_an_edited_body_means_the_same(fields: dict[str, Any]):
+    """Whatever else a body says, it says the same after the model was replaced."""
+    fields |= {"model": "alias", "stream": False}
+    content = json.dumps(fields, indent=1).encode()
+    sent = render(asked(content), route("m"))
+    assert json.loads(sent) == fields | {"model": "m"}
+
+
+# Heads.
+
+OURS = (
+    b"authorization: Bearer sk-ours\r\n"
+    b"openai-organization: org-ours\r\n"
+    b"openai-project: proj_ours\r\n"
+    b"accept-encoding: identity\r\n"
+)
+CALLERS = (
+    (b"host", b"gateway"),
+    (b"authorization", b"Bearer hw_secret"),
+    (b"api-key", b"hw_secret"),
+    (b"x-api-key", b"hw_secret"),
+    (b"proxy-authorization", b"Basic hw_secret"),
+    (b"cookie", b"session=hw_secret"),
+    (b"connection", b"keep-alive, x-hop"),
+    (b"x-hop", b"hw_secret"),
+    (b"te", b"trailers"),
+    (b"transfer-encoding", b"chunked"),
+    (b"content-length", b"999"),
+    (b"accept-encoding", b"gzip"),
+    (b"x-forwarded-for", b"10.0.0.1"),
+    (b"forwarded", b"for=10.0.0.1"),
+    (b"x-real-ip", b"10.0.0.1"),
+    (b"openai-organization", b"org-theirs"),
+    (b"openai-project", b"proj_theirs"),
+    (b"x-headworks-user", b"hw_secret"),
+    (b"x-headworks-feature", b"search"),
+    (b"x-stainless-retry-count", b"1"),
+    (b"x-simulate", b"status=500"),
+    (b"content-type", b"application/json"),
+    (b"accept", b"application/json"),
+    (b"user-agent", b"app/1.0"),
+    (b"openai-beta", b"assistants=v2"),
+    (b"idempotency-key", b"k-1"),
+    (b"x-client-request-id", b"c-1"),
+)
+
+
+async def test_a_head_holds_our_credential_and_nothing_of_the_callers():
+    """No key, cookie, address or steering header of a caller reaches the provider."""
+    seen: list[bytes] = []
+    content = b'{"model":"m"}'
+    async with provider(seen, whole(b"{}")) as upstream:
+        request = asked(content, query=b"a=1&b=%20%2F", headers=CALLERS)
+        await (await upstream.send(request, route(), 5.0)).read(100)
+        authority = upstream.server.origin.authority.encode()
+    assert seen[0] == (
+        b"POST /v1/chat/completions?a=1&b=%20%2F HTTP/1.1\r\n"
+        b"host: " + authority + b"\r\n" + OURS + b"content-type: application/json\r\n"
+        b"accept: application/json\r\n"
+        b"user-agent: app/1.0\r\n"
+        b"openai-beta: assistants=v2\r\n"
+        b"idempotency-key: k-1\r\n"
+        b"x-client-request-id: c-1\r\n"
+        b"content-length: 13\r\n\r\n" + content
+    )
+
+
+@dataclass(frozen=True)
+class Head:
+    method: str
+    path: str
+    line: bytes
+    length: bytes | None = None
+    base: str = "/v1"
+    query: bytes = b""
+    content: bytes = b""
+
+
+HEADS = (
+    Head("GET", "/v1/models", b"GET /v1/models HTTP/1.1"),
+    Head("HEAD", "/v1/files/f", b"HEAD /v1/files/f HTTP/1.1"),
+    Head("GET", "/v1/files/f", b"GET /v1/files/f HTTP/1.1", b"2", content=b"{}"),
+    Head("DELETE", "/v1/files/f", b"DELETE /v1/files/f HTTP/1.1", b"0"),
+    Head("POST", "/v1/batches/b/cancel", b"POST /v1/batches/b/cancel HTTP/1.1", b"0"),
+    Head("GET", "/v1/x", b"GET /openai/v1/x HTTP/1.1", base="/openai/v1"),
+    Head("GET", "/v1/x", b"GET /x HTTP/1.1", base=""),
+    Head("GET", "/v1/x%C3%A9", b"GET /v1/x%C3%A9 HTTP/1.1"),
+    Head("GET", "/v1/x", b"GET /v1/x?q=%22\"'&&=? HTTP/1.1", query=b"q=%22\"'&&=?"),
+    Head("GET", "/v1/v1/x", b"GET /v1/v1/x HTTP/1.1"),
+)
+
+
+@pytest.mark.parametrize("case", HEADS, ids=lambda case: f"{case.method} {case.base} {case.path}")
+async def test_the_line_and_the_length_are_right(case: Head):
+    """Path and query arrive under the provider's base path; only what has a body has a length."""
+    seen: list[bytes] = []
+    async with provider(seen, whole(b"{}"), base=case.base) as upstream:
+        if case.path == "/v1/x%C3%A9":
+            path = Request("GET", case.path)
+        else:
+            path = asked(
+                case.content, method=case.method, path=case.path, query=case.query, headers=BYTES
+            )
+        await (await upstream.send(path, route(), 5.0)).read(100)
+    line, *fields = seen[0].partition(b"\r\n\r\n")[0].split(b"\r\n")
+    assert line == case.line
+    lengths = [field for field in fields if field.startswith(b"content-length")]
+    assert lengths == ([] if case.length is None else [b"content-length: " + case.length])
+
+
+async def test_a_credential_without_organisation_names_none():
+    """Only what the operator configured is shown to the provider."""
+    fields = Credential(Secret("sk-ours")).fields()
+    assert fields == ((b"authorization", b"Bearer sk-ours"),)
+    assert "sk-ours" not in repr(Credential(Secret("sk-ours")))
+
+
+# Answers.
+
+ERROR = b'{"error":{"message":"Too many.","type":"requests","code":"rate_limit_exceeded"}}'
+HUGE = b'{"error":{"message":"' + b"x" * 200_000 + b'"}}'
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """What a provider answered, and what the engine makes of it."""
+
+    name: str
+    answer: bytes
+    kind: type[UpstreamError]
+    status: int
+    code: str
+    retry: Retry
+    content: bytes | None = None
+    retry_after: float | None = None
+    keeps: bool = True
+    is_answer: bool = field(default=True)
+
+
+def redirect(status: int) -> Refusal:
+    answer = whole(b"", status, b"location: https://elsewhere.example/v1\r\n")
+    code = "upstream_malformed_response"
+    return Refusal(f"{status}", answer, MalformedResponse, 502, code, Retry.OTHER_ROUTE)
+
+
+REFUSALS = (
+    *(redirect(status) for status in (300, 301, 302, 303, 307, 308)),
+    Refusal("a rate limit", whole(ERROR, 429, b"retry-after-ms: 250\r\n"), UpstreamAnswered, 429, "rate_limit_exceeded", Retry.SAME_ROUTE, ERROR, 0.25),
+    Refusal("in chunks", chunked(ERROR).replace(b"200 OK", b"429 X"), UpstreamAnswered, 429, "rate_limit_exceeded", Retry.SAME_ROUTE, ERROR),
+    Refusal("an HTML page", whole(b"<html>Bad Gateway</html>", 502), UpstreamAnswered, 502, "", Retry.SAME_ROUTE),
+    Refusal("nothing at all", whole(b"", 500), UpstreamAnswered, 500, "", Retry.SAME_ROUTE),
+    Refusal("not UTF-8", whole(b'{"error":"\xff"}', 400), UpstreamAnswered, 400, "", Retry.NEVER),
+    Refusal("JSON of another shape", whole(b"[1]", 404), UpstreamAnswered, 404, "", Retry.NEVER),
+    Refusal("our credential refused", whole(b'{"error":{"code":"invalid_api_key"}}', 401), CredentialRefused, 502, "upstream_auth_failed", Retry.OTHER_ROUTE),
+    Refusal("a body without end", whole(HUGE, 500), UpstreamAnswered, 500, "", Retry.SAME_ROUTE, keeps=False),
+    Refusal("endless chunks", chunked(HUGE).replace(b"200 OK", b"400 X"), UpstreamAnswered, 400, "", Retry.NEVER, keeps=False),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("case", REFUSALS, ids=lambda case: case.name)
+async def test_a_refusal_is_understood_and_its_connection_is_clean(case: Refusal):
+    """Each answer has its status, code and advice; what was read whole is used again, else closed."""
+    seen: list[bytes] = []
+    async with provider(seen, case.answer) as upstream:
+        with pytest.raises(case.kind):
+            await upstream.send(asked(b'{"model":"m"}'), route(), 5.0)
+        with pytest.raises(case.kind) as caught:
+            await upstream.send(asked(b'{"model":"m"}'), route(), 5.0)
+        accepted = upstream.server.accepted
+    error = caught.value
+    assert (error.status, error.code, error.retry) == (case.status, case.code, case.retry)
+    assert (error.retry_after, error.is_answer) == (case.retry_after, case.is_answer)
+    assert getattr(error, "content", None) == case.content
+    assert accepted == (1 if case.keeps else 2)
+
+
+async def test_a_redirect_is_never_followed():
+    """Our credential goes to the configured address alone, whatever a provider says."""
+    seen: list[bytes] = []
+    async with provider(seen, whole(b"", 307, b"location: /v1/elsewhere\r\n")) as upstream:
+        with pytest.raises(MalformedResponse, match="redirect"):
+            await upstream.send(asked(b'{"model":"m"}'), route(), 5.0)
+    assert len(seen) == 1
+
+
+async def test_an_error_that_breaks_off_keeps_its_status():
+    """When the body of an error is cut, its status still says what to do."""
+
+    async def cut(wire: Wire) -> None:
+        await wire.request()
+        await wire.send(b"HTTP/1.1 503 X\r\ncontent-length: 100\r\n\r\n{")
+
+    async with serve(cut) as server, client_of(server) as client:
+        with pytest.raises(UpstreamAnswered) as caught:
+            await providers(client).send(asked(b'{"model":"m"}'), route(), 5.0)
+    assert (caught.value.status, caught.value.retry) == (503, Retry.SAME_ROUTE)
+
+
+async def test_not_modified_is_an_answer():
+    """304 is what a caller asked for with if-none-match: it passes."""
+    async with provider([], b"HTTP/1.1 304 X\r\netag: x\r\n\r\n") as upstream:
+        response = await upstream.send(asked(method="GET", path="/v1/files/f"), route(), 5.0)
+        assert (response.status, await response.read(10)) == (304, b"")
+
+
+async def test_an_answer_to_head_has_no_body():
+    """The length that a HEAD's answer tells is not waited for."""
+    async with provider([], b"HTTP/1.1 200 X\r\ncontent-length: 9\r\n\r\n") as upstream:
+        for _ in range(2):
+            response = await upstream.send(asked(method="HEAD", path="/v1/files/f"), route(), 5.0)
+            assert await response.read(10) == b""
+        assert upstream.server.accepted == 1
+
+
+async def test_a_provider_that_is_not_there_is_told_as_such():
+    """Nothing was sent, nothing can be billed, and the caller reads upstream_unreachable."""
+    async with serve(answering()) as server:
+        port = server.port
+    client = HttpClient(Origin("http", "127.0.0.1", port))
+    with pytest.raises(ConnectFailed) as caught:
+        await providers(client).send(asked(b'{"model":"m"}'), route(), 5.0)
+    await client.aclose()
+    assert (caught.value.status, caught.value.code) == (502, "upstream_unreachable")
+    assert not caught.value.sent
+
+
+@pytest.mark.parametrize(
+    ("content", "error"),
+    [(b'{"model":"m",' + STREAM + b"}", FirstByteTimeout), (b'{"model":"m"}', DeadlineExceeded)],
+    ids=["stream", "whole"],
+)
+async def test_only_streams_wait_for_a_first_byte(content: bytes, error: type[CallError]):
+    """A silent stream is given up early; a whole answer may take as long as the call."""
+
+    async def silent(wire: Wire) -> None:
+        await wire.request()
+        await wire.gone()
+
+    async with serve(silent) as server, client_of(server) as client:
+        with pytest.raises(error):
+            await providers(client).send(
+                asked(content), route(timeouts=Timeouts(first_byte=0.02)), 0.1
+            )
+
+
+# The ground.
+
+
+@dataclass
+class Upstream:
+    """A provider behind a scripted server."""
+
+    server: Server
+    providers: Providers
+
+    async def send(self, request: Request, to: Route, remaining: float) -> Any:
+        return await self.providers.send(request, to, remaining)
+
+
+def providers(client: HttpClient, base: str = "/v1") -> Providers:
+    return Providers({"up": Provider(client, base, {"main": CREDENTIAL})}, FakeClock())
+
+
+@asynccontextmanager
+async def provider(
+    seen: list[bytes], answer: bytes, *, base: str = "/v1"
+) -> AsyncIterator[Upstream]:
+    """Answer every request alike and note its bytes."""
+
+    async def script(wire: Wire) -> None:
+        while True:
+            seen.append(await wire.request())
+            await wire.send(answer)
+
+    limits = ClientLimits(quiet_seconds=0)
+    async with serve(script) as server, client_of(server, limits) as client:
+        yield Upstream(server, providers(client, base))
