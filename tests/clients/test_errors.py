@@ -166,7 +166,7 @@ def _run(steps: Coroutine[Any, Any, None]) -> None:
 async def test_a_clients_patience_is_its_own(app, practice, stream):
     """A client that waits 0.4 s at most has its error then, and the provider's work is ended.
 
-    headworks keeps the client's time too: whichever of them looks first at the clock says so.
+    headworks keeps the client's time too, and says so a moment before the client would.
     """
     client = app.client(timeout=0.4, max_retries=0)
     begun = time.monotonic()
@@ -175,6 +175,6 @@ async def test_a_clients_patience_is_its_own(app, practice, stream):
         await app.ask(client, model="hangs", stream=stream)
 
     assert raised.value.code in {None, "deadline_exceeded"}
-    assert 0.4 <= time.monotonic() - begun < 1.5
+    assert 0.35 <= time.monotonic() - begun < 1.5
     assert practice.wait_settled(1.0)
     assert [one["outcome"] for one in practice.attempts()] == ["gone"]

@@ -7,7 +7,7 @@ import re
 import signal
 import sqlite3
 import sys
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -112,10 +112,15 @@ def request(
 
 
 class Line:
-    """A caller's connection to a gateway."""
+    """A caller's connection to a gateway.
+
+    Attributes:
+        on_piece: Called at each piece of a reply's body.
+    """
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.reader, self.writer = reader, writer
+        self.on_piece: Callable[[Reply], None] = lambda _: None
 
     async def ask(self, content: bytes) -> Reply:
         """Send a request and read its reply, whole or as far as it comes."""
@@ -143,9 +148,11 @@ class Line:
         await self.head(reply)
         if "content-length" in reply.headers:
             reply.body = await self.reader.readexactly(int(reply.headers["content-length"]))
+            self.on_piece(reply)
             return
         while size := int(await self.reader.readuntil(b"\r\n"), 16):
             reply.body += await self.reader.readexactly(size)
+            self.on_piece(reply)
             await self.reader.readexactly(2)
         await self.reader.readexactly(2)
 

@@ -167,6 +167,12 @@ def assert_booked(gateway: Gateway, user: str, after: int) -> None:
     assert row["cost_nano"] > 0
 
 
+@pytest.fixture(scope="module", autouse=True)
+def vocabulary():
+    """Load the vocabulary that broken answers are counted with: it takes a moment, once a process."""
+    Tokenizer().count("", "o200k_base")
+
+
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.__name__)
 async def test_broken_after_any_event(tmp_path, figure, fault):
     """After any event: the rest of what came, an error event, the end, within a second."""

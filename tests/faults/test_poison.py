@@ -235,7 +235,7 @@ class Case:
 EARLY = ("same_packet", "flood", "early_hints", "half", "later")
 LATE = ("later", "idle")
 CASES = [
-    Case("as it is", ClientLimits(), 0.003, EARLY + LATE, 3_000),
+    Case("as it is", ClientLimits(), 0.001, EARLY + LATE, 3_000),
     Case("never distrusting", ClientLimits(distrust_seconds=0), 0.02, LATE, 3_000, waves=6),
     Case(
         "nor resting",

@@ -1,111 +1,34 @@
-"""The data plane: every request gets one answer, and whoever leaves stops paying."""
+"""The data plane: every request gets exactly one answer."""
 
-import asyncio
-import logging
-from collections.abc import Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 import pytest
 
-from headworks.errors import ConnectionLost, StreamTruncated
-from headworks.gateway.asgi import Gateway
+from headworks.errors import ConnectionLost
 from headworks.testing import EVENTS, FakeResponse
 from headworks.types import Caller, Request
 from tests.faults.processes import chat, line_to, request
-from tests.gateway.conftest import Answer, connected, everything, serving
-from tests.upstream.scripted import until
+from tests.gateway.conftest import serving
+from tests.gateway.peer import (
+    BODY,
+    BYTES,
+    JSON,
+    KEY,
+    PATH,
+    STREAMED,
+    Peer,
+    ask,
+    gateway,
+    part,
+    peer,
+    scope,
+)
 from tests.world import World
 
 pytestmark = pytest.mark.anyio
-
-BODY = b'{"model":"m","messages":[]}'
-STREAMED = b'{"model":"m","messages":[],"stream":true}'
-PATH = "/v1/chat/completions"
-KEY = (b"authorization", b"Bearer open")
-JSON = (b"content-type", b"application/json")
-BYTES = ((b"content-type", b"application/octet-stream"),)
-
-
-def part(body: bytes = b"", *, more: bool = False) -> dict[str, Any]:
-    return {"type": "http.request", "body": body, "more_body": more}
-
-
-GONE = {"type": "http.disconnect"}
-
-
-@dataclass
-class Peer:
-    """The server's side of one ASGI request: what it gives, and what it gets."""
-
-    messages: list[dict[str, Any]]
-    sent: list[dict[str, Any]] = field(default_factory=list)
-    leaves: asyncio.Event = field(default_factory=asyncio.Event)
-    blocks: asyncio.Event | None = None
-    began: asyncio.Event = field(default_factory=asyncio.Event)
-
-    async def receive(self) -> dict[str, Any]:
-        if self.messages:
-            return self.messages.pop(0)
-        await self.leaves.wait()
-        return GONE
-
-    async def send(self, message: Any) -> None:
-        self.sent.append(message)
-        self.began.set()
-        if self.blocks is not None:
-            await self.blocks.wait()
-
-    @property
-    def answer(self) -> Answer:
-        """What was answered, whole."""
-        head, *rest = self.sent
-        assert not rest[-1].get("more_body")
-        names = [name for name, _ in head["headers"]]
-        assert names.count(b"x-request-id") == 1, names
-        headers = {name.decode(): value.decode() for name, value in head["headers"]}
-        return Answer(head["status"], headers, b"".join(one["body"] for one in rest))
-
-
-def peer(*messages: dict[str, Any]) -> Peer:
-    return Peer(list(messages) or [part(BODY)])
-
-
-def scope(
-    method: str = "POST", path: str = PATH, headers: tuple[tuple[bytes, bytes], ...] = (KEY, JSON)
-) -> dict[str, Any]:
-    return {
-        "type": "http",
-        "method": method,
-        "path": path,
-        "raw_path": path.encode(),
-        "query_string": b"",
-        "headers": list(headers),
-    }
-
-
-def gateway(world: World) -> Gateway:
-    return Gateway(lambda: world.engine, lambda: world.max_body)
-
-
-async def ask(
-    world: World, *messages: dict[str, Any], at: dict[str, Any] | None = None, **changes: Any
-) -> Answer:
-    """Make one request as an ASGI server would."""
-    server = peer(*messages)
-    await gateway(world)(at or scope(**changes), server.receive, server.send)
-    return server.answer
-
-
-async def turns(count: int = 20) -> None:
-    """Let the loop turn."""
-    for _ in range(count):
-        await asyncio.sleep(0)
-
-
-# One request, one answer.
 
 
 async def test_a_call_is_answered():
@@ -247,107 +170,6 @@ async def test_only_http_is_served(kind: str):
         await gateway(World())({"type": kind}, peer().receive, peer().send)
 
 
-# Callers who leave.
-
-
-def listening(server: Peer) -> dict[str, Any]:
-    """Return a scope of a server whose departures a task must wait for."""
-    assert not server.leaves.is_set()
-    return scope()
-
-
-def telling(server: Peer) -> dict[str, Any]:
-    """Return a scope of our own server, which calls when the caller leaves."""
-
-    def on_departure(leave: Callable[[], None] | None) -> None:
-        callers[:] = [] if leave is None else [leave]
-
-    async def tell() -> None:
-        await server.leaves.wait()
-        for leave in callers:
-            leave()
-
-    callers: list[Callable[[], None]] = []
-    telling_task = asyncio.ensure_future(tell())
-    return {**scope(), "extensions": {"headworks.departure": on_departure, "keeps": telling_task}}
-
-
-SERVERS = pytest.mark.parametrize("at", [listening, telling])
-
-
-async def test_who_leaves_in_the_middle_of_an_upload_has_made_no_call():
-    """Half a request is none: nothing is sent on, booked or answered."""
-    world = World()
-    server = peer(part(BODY[:5], more=True), GONE)
-    await gateway(world)(scope(), server.receive, server.send)
-    assert (server.sent, world.upstream.sent, world.journal.calls) == ([], [], [])
-
-
-@SERVERS
-@pytest.mark.parametrize("after", [0, 1], ids=["before the head", "in the stream"])
-async def test_who_leaves_ends_the_call_once(at: Callable[[Peer], dict[str, Any]], after: int):
-    """The provider's answer is closed, settled and recorded once; the server sees no error."""
-    world = World()
-    world.upstream.script.append(FakeResponse(EVENTS, stalls_after=after))
-    server = peer(part(STREAMED))
-    serving_task = asyncio.ensure_future(gateway(world)(at(server), server.receive, server.send))
-    await turns()
-    assert bool(server.sent) == bool(after)
-    server.leaves.set()
-    await serving_task
-    assert serving_task.cancelling() == 0
-    assert world.journal.outcomes == ["abandoned"]
-    world.assert_settled()
-
-
-@SERVERS
-async def test_who_leaves_while_an_error_is_told_is_no_error(
-    at: Callable[[Peer], dict[str, Any]],
-):
-    """A caller that does not take its error answer, and goes, leaves nothing behind."""
-    world = World()
-    world.upstream.script.extend([ConnectionLost()] * 3)
-    server = peer()
-    server.blocks = asyncio.Event()
-    serving_task = asyncio.ensure_future(gateway(world)(at(server), server.receive, server.send))
-    await server.began.wait()
-    server.leaves.set()
-    await serving_task
-    assert world.journal.outcomes == ["all_routes_failed"]
-
-
-@pytest.mark.parametrize("leaves", [False, True], ids=["caller waits", "caller leaves too"])
-async def test_a_server_that_ends_a_request_is_obeyed(*, leaves: bool):
-    """At the end of a drain the task is cancelled, and says so, whoever else has left."""
-    world = World()
-    world.upstream.script.append(FakeResponse(EVENTS, stalls_after=1))
-    server = peer(part(STREAMED))
-    serving_task = asyncio.ensure_future(
-        gateway(world)(telling(server), server.receive, server.send)
-    )
-    await server.began.wait()
-    serving_task.cancel()
-    if leaves:
-        server.leaves.set()
-    with pytest.raises(asyncio.CancelledError):
-        await serving_task
-    world.assert_settled()
-
-
-async def test_a_break_after_the_head_is_not_hidden():
-    """When raw bytes break off, the server gets the error, so that it breaks the connection."""
-    world = World()
-    broken = FakeResponse(
-        [b"half", b"never"], headers=BYTES, fault=StreamTruncated(), fault_after=1
-    )
-    world.upstream.script.append(broken)
-    server = peer(part())
-    with pytest.raises(StreamTruncated):
-        await gateway(world)(scope("GET", "/v1/files/f/content"), server.receive, server.send)
-    assert [one.get("body") for one in server.sent] == [None, b"half"]
-    world.assert_settled()
-
-
 # On real sockets.
 
 
@@ -385,41 +207,3 @@ async def test_what_is_too_large_is_refused_on_the_wire(*, declared: bool):
             body = b"%x\r\n%b\r\n" % (len(body), body)
         refused = await to.ask(head + b"\r\n\r\n" + body)
     assert (refused.status, refused.error["code"]) == (413, "body_too_large")
-
-
-async def test_a_caller_who_leaves_in_its_upload_leaves_nothing():
-    """Half an upload on a closed connection is forgotten."""
-    world = World()
-    async with serving(gateway(world)) as server:
-        async with connected(server.url) as (_, writer):
-            writer.write(request(BODY, key="open")[:-5])
-            await until(lambda: server.lifecycle.in_flight == 1)
-        await until(lambda: server.lifecycle.in_flight == 0)
-    assert (world.journal.calls, world.upstream.sent) == ([], [])
-
-
-async def test_a_caller_who_leaves_its_stream_frees_the_provider():
-    """A closed connection ends the provider's work at once, and the call is booked."""
-    world = World()
-    world.upstream.script.append(FakeResponse(EVENTS, stalls_after=1))
-    async with serving(gateway(world)) as server:
-        async with connected(server.url) as (reader, writer):
-            writer.write(chat(key="open", model="m", stream=True))
-            await reader.readuntil(b"Hel")
-        await until(lambda: server.lifecycle.in_flight == 0)
-    assert world.journal.outcomes == ["abandoned"]
-    world.assert_settled()
-
-
-async def test_a_broken_download_has_no_proper_end(caplog):
-    """A file that breaks off is cut on the wire: no client takes it for whole."""
-    caplog.set_level(logging.CRITICAL, logger="headworks.gateway")
-    world = World()
-    broken = FakeResponse(
-        [b"half", b"never"], headers=BYTES, fault=StreamTruncated(), fault_after=1
-    )
-    world.upstream.script.append(broken)
-    async with serving(gateway(world)) as server, connected(server.url) as (reader, writer):
-        writer.write(request(b"", line="GET /v1/files/f/content HTTP/1.1", key="open"))
-        received = await everything(reader)
-    assert received.endswith(b"4\r\nhalf\r\n")

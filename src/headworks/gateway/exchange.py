@@ -113,6 +113,7 @@ class Exchange(RequestResponseCycle):
             log.exception("the application failed")
             self.fail(InternalError())
         finally:
+            cast("Any", self.scope)["extensions"] = {}  # else scope and exchange hold each other
             lifecycle.in_flight -= 1
             lifecycle.finished += 1
 
