@@ -17,7 +17,7 @@ from headworks.errors import (
     UpstreamError,
 )
 from headworks.testing import EVENTS, WHOLE, FakeResponse
-from headworks.types import Usage
+from headworks.types import NO_USAGE, Usage
 from tests.world import CHAT, World
 
 pytestmark = pytest.mark.anyio
@@ -314,6 +314,58 @@ async def test_unknown_paths_pass_through(client, world):
     assert (sent.path, sent.query, sent.content) == ("/v1/new/thing", b"a=b", b"raw")
     assert world.journal.outcomes == ["completed"]
     world.assert_settled()
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/v1/responses/resp_1"),
+        ("POST", "/v1/responses/resp_1/cancel"),
+        ("GET", "/v1/chat/completions"),
+        ("DELETE", "/v1/responses/resp_1"),
+    ],
+)
+async def test_usage_is_booked_once(client, world, method, path):
+    """What is read again or cancelled repeats a usage that was booked when it was made."""
+    world.upstream.script = [FakeResponse(WHOLE)]
+
+    response = await client.request(method, path)
+
+    assert response.content == WHOLE
+    assert [(row.usage, row.certainty) for row in world.ledger.rows] == [(NO_USAGE, "exact")]
+
+
+async def test_a_completion_without_usage_is_never_free(client, world):
+    """A provider that does not say what it used is counted by us, upwards."""
+    world.upstream.script = [FakeResponse(b'{"choices":[]}')]
+
+    await client.post(URL, json=CHAT)
+
+    assert [(row.usage.output > 0, row.certainty) for row in world.ledger.rows] == [
+        (True, "estimated")
+    ]
+
+
+async def test_heads_have_no_body(client, world):
+    """A HEAD request is answered by the provider's head, its length included."""
+    headers = ((b"content-type", b"application/json"), (b"content-length", b"99"))
+    world.upstream.script = [FakeResponse(b"", headers=headers)]
+
+    response = await client.head("/v1/files/file_1/content")
+
+    assert (response.status_code, response.headers["content-length"]) == (200, "99")
+    world.assert_settled()
+
+
+async def test_downloads_keep_their_bytes(client, world):
+    """A file is relayed as it is, also when it calls itself JSON and is none."""
+    headers = ((b"content-type", b"application/json"), (b"content-length", b"5"))
+    world.upstream.script = [FakeResponse(b"{not}", headers=headers)]
+
+    response = await client.get("/v1/files/file_1/content")
+
+    assert (response.content, response.headers["content-length"]) == (b"{not}", "5")
+    assert world.journal.outcomes == ["completed"]
 
 
 async def test_the_providers_error_survives(client, world):

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from headworks.core.classify import classify
-from headworks.core.endpoints import Endpoint
+from headworks.core.endpoints import endpoint
 from headworks.core.pricing import dearer, parse_usage
 from headworks.core.streams import NOTHING, Reported, Stream, is_given, open_stream
 from headworks.errors import MalformedResponse
@@ -45,7 +45,8 @@ class Answer:
     hold: Hold
     ledger: Ledger
     estimator: Estimator
-    takes_model: bool = False
+    is_billed: bool = False
+    must_be_json: bool = False
     whole: bytes | None = None
     stream: Stream | None = None
     first: bytes | None = None
@@ -53,20 +54,23 @@ class Answer:
     _source: AsyncIterator[bytes] | None = None
     _reported: Reported | None = None
 
-    async def open(self, kind: Endpoint, most: int) -> None:
-        """Read as far as the commit point.
+    async def open(self, most: int) -> None:
+        """Read as far as the commit point; a whole answer of over `most` bytes is refused.
 
         Raises:
             UpstreamError: The answer broke, or is an error in the clothes of success.
         """
+        request = self.call.request
+        kind = endpoint(request.method, request.path)
+        self.is_billed, self.must_be_json = _is_billed(request), kind.takes_model
         media_type = _media_type(self.response)
         if media_type == b"text/event-stream":
-            self.stream = open_stream(kind.dialect, self.call.request)
+            self.stream = open_stream(kind.dialect, request)
             self._source = self.response.chunks()
             self.first = await self.events()
-        elif self.call.request.stream and kind.dialect != "opaque":
+        elif request.stream and kind.dialect != "opaque":
             await self._refuse_whole(most)
-        elif media_type == b"application/json":
+        elif media_type == b"application/json" and self.is_billed:
             self._read_whole(await self.response.read(most))
 
     async def events(self) -> bytes | None:
@@ -122,7 +126,9 @@ class Answer:
         except msgspec.ValidationError:
             return  # valid JSON of another shape is not ours to judge
         except (msgspec.DecodeError, UnicodeDecodeError):
-            raise MalformedResponse("The provider's answer is not valid JSON.") from None
+            if self.must_be_json:
+                raise MalformedResponse("The provider's answer is not valid JSON.") from None
+            return
         if is_given(whole.usage):
             self._reported = parse_usage(bytes(whole.usage), whole.service_tier)
         elif is_given(whole.error):
@@ -132,7 +138,8 @@ class Answer:
         stream = self.stream
         reported = self._reported if stream is None else stream.reported
         if reported is None:
-            return (self._recount(), "estimated") if self.takes_model else (NO_USAGE, "exact")
+            is_missing = self.is_billed and self.must_be_json
+            return (self._recount(), "estimated") if is_missing else (NO_USAGE, "exact")
         usage, anomalies = reported
         return (dearer(usage, self._recount()), "estimated") if anomalies else (usage, "exact")
 
@@ -156,6 +163,15 @@ def _as_sent(call: Call) -> Request:
 def charge(call: Call, cost: int | None) -> None:
     """Add an attempt's cost to its call's; one unknown price makes the sum unknown."""
     call.cost = None if cost is None or call.cost is None else call.cost + cost
+
+
+def _is_billed(request: Request) -> bool:
+    """Return whether the answer's usage is this request's own.
+
+    What is read, cancelled or deleted later repeats the usage of the request that made it.
+    """
+    names_nothing_readable = bool(request.content) and not request.fields
+    return request.method == "POST" and bool(request.model or names_nothing_readable)
 
 
 def _media_type(response: UpstreamResponse) -> bytes:

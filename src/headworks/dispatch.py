@@ -7,7 +7,7 @@ from headworks.core.backoff import Backoff, Situation, Step
 from headworks.core.endpoints import endpoint
 from headworks.errors import CallError, DeadlineExceeded, NoRouteLeft, Retry, UpstreamError
 from headworks.ports import Clock, Estimator, Hold, Ledger, Random, Router, Upstream
-from headworks.types import NO_USAGE, Call, Route, Usage
+from headworks.types import NO_USAGE, Call, Plan, Request, Route, Usage
 
 _SAFE_METHODS = frozenset({"GET", "HEAD", "PUT", "DELETE"})
 
@@ -36,56 +36,49 @@ class Dispatcher:
             CallError: The failure of the only route, `NoRouteLeft` when several were tried.
         """
         plan = self.router.plan(call.request)
-        begun = self.clock.now()
-        total = min(
-            plan.routes[0].timeouts.total, call.request.timeout or plan.routes[0].timeouts.total
-        )
+        until = self.clock.now() + _total(plan, call.request)
         failures: list[UpstreamError] = []
-        tried = before = 0
-        try:
-            while True:
-                remaining = total - (self.clock.now() - begun)
-                try:
-                    return await self._send_once(call, plan.routes[tried], estimate, remaining)
-                except UpstreamError as error:
-                    failures.append(error)
-                    call.trail.append(f"{plan.routes[tried]} {error.code or error.status}")
-                    at = Situation(
-                        call.attempts,
-                        call.attempts - before,
-                        tried + 1 < len(plan.routes),
-                        plan.patience,
-                        total - (self.clock.now() - begun),
-                    )
-                    step = self._next(call, error, at)
-                    if step is None:
-                        raise _verdict(failures, tried) from None
-                if step.wait:
-                    await self.clock.sleep(step.wait)
-                if step.other_route:
-                    tried, before = tried + 1, call.attempts
-        finally:
-            call.waited += self.clock.now() - begun
+        tried = here = 0
+        while True:
+            here += 1
+            try:
+                return await self._send_once(call, plan.routes[tried], estimate, until)
+            except UpstreamError as error:
+                failures.append(error)
+                call.trail.append(f"{plan.routes[tried]} {error.code or error.status}")
+                has_other = tried + 1 < len(plan.routes)
+                remaining = until - self.clock.now()
+                at = Situation(call.attempts, here, has_other, plan.patience, remaining)
+                step = self._next(call, error, at)
+                if step is None:
+                    raise _verdict(failures, tried) from None
+            if step.wait:
+                await self._wait(call, step.wait)
+            if step.other_route:
+                tried, here = tried + 1, 0
+
+    async def _wait(self, call: Call, seconds: float) -> None:
+        await self.clock.sleep(seconds)
+        call.waited += seconds
 
     def _next(self, call: Call, error: UpstreamError, at: Situation) -> Step | None:
         if error.sent and not error.is_answer and not _is_repeatable(call):
             return None  # the provider may have done it: doing it again could do it twice
         return self.backoff.next(error.retry, error.retry_after, self.random.random(), at)
 
-    async def _send_once(
-        self, call: Call, route: Route, estimate: Usage, remaining: float
-    ) -> Answer:
+    async def _send_once(self, call: Call, route: Route, estimate: Usage, until: float) -> Answer:
+        remaining = until - self.clock.now()
         if remaining <= 0:
             raise DeadlineExceeded
         call.route = route
         call.attempts += 1
-        kind = endpoint(call.request.method, call.request.path)
         hold = await self.ledger.hold(call, route, estimate)
         answer = None
+        begun = self.clock.now()
         try:
             response = await self.upstream.send(call.request, route, remaining)
-            answer = Answer(response, call, hold, self.ledger, self.estimator, kind.takes_model)
-            await answer.open(kind, self.most)
+            answer = Answer(response, call, hold, self.ledger, self.estimator)
+            await answer.open(self.most)
         except BaseException as error:
             _book_failure(answer, hold, call, estimate, error)
             if answer is not None:
@@ -93,7 +86,14 @@ class Dispatcher:
             if isinstance(error, CallError):
                 await self.ledger.written()
             raise
+        finally:
+            call.waited += self.clock.now() - begun
         return answer
+
+
+def _total(plan: Plan, request: Request) -> float:
+    total = plan.routes[0].timeouts.total
+    return total if request.timeout is None else min(total, request.timeout)
 
 
 def _is_repeatable(call: Call) -> bool:

@@ -85,6 +85,9 @@ class Relay:
 
     def _headers(self, answer: Answer, call: Call) -> tuple[tuple[bytes, bytes], ...]:
         headers = answer_headers(call, answer.response.headers, self.clock.now())
+        if answer.whole is None and answer.stream is None:
+            length = tuple(f for f in answer.response.headers if f[0] == b"content-length")
+            return headers + length  # the bytes pass as they are
         if answer.stream is not None:
             return _STREAM_HEADERS + tuple(f for f in headers if f[0] != b"content-type")
         if answer.whole is not None and call.cost is not None:

@@ -177,7 +177,7 @@ async def test_a_stream_is_finished_before_the_end(tmp_path, number: signal.Sign
 
         async def is_unready() -> bool:
             status, told = await at.it.ready()
-            return status == 503 and told["reason"] == "draining"
+            return (status, told["reason"]) == (503, "draining")
 
         assert await eventually(is_unready) < 1
         at.up.go.set()

@@ -218,7 +218,7 @@ class Case:
 
     Attributes:
         share: Of the answers that are lies.
-        waves: Calls come in so many waves, with a rest after each.
+        waves: Calls come in so many waves, with a rest after each; no lies in the `honest` first.
         reused: Share of the calls that went over a used connection, at least.
     """
 
@@ -228,6 +228,7 @@ class Case:
     lies: tuple[str, ...]
     calls: int
     waves: int = 1
+    honest: int = 0
     reused: float = 0.0
     answers_early: bool = False
 
@@ -235,7 +236,7 @@ class Case:
 EARLY = ("same_packet", "flood", "early_hints", "half", "later")
 LATE = ("later", "idle")
 CASES = [
-    Case("as it is", ClientLimits(), 0.001, EARLY + LATE, 3_000),
+    Case("as it is", ClientLimits(), 0.02, EARLY + LATE, 3_000, waves=2, honest=1, reused=0.1),
     Case("never distrusting", ClientLimits(distrust_seconds=0), 0.02, LATE, 3_000, waves=6),
     Case(
         "nor resting",
@@ -259,7 +260,8 @@ async def test_ten_thousand_calls(tmp_path, figure, case):
         client._limits = case.limits
         crowd = Crowd(gateway, chance)
         begun = asyncio.get_running_loop().time()
-        for _ in range(case.waves):
+        for wave in range(case.waves):
+            liar.share = case.share if wave >= case.honest else 0.0
             crowd.left = case.calls // case.waves
             await crowd.run()
             await asyncio.sleep(QUIET if case.waves > 1 else 0)

@@ -17,7 +17,10 @@ LOCKS = {
     "demo": [*RUNTIME, *CLIENT, *GROUPS["build"]],
     "dev": [*RUNTIME, *CLIENT, *GROUPS["build"], *GROUPS["test"], *GROUPS["check"]],
     "docs": GROUPS["docs"],
-    "openai2": re.findall(r"^\w.+", text(ROOT / "requirements/openai2.in"), re.MULTILINE),
+    "openai2": [
+        *RUNTIME,
+        *re.findall(r"^\w.+", text(ROOT / "requirements/openai2.in"), re.MULTILINE),
+    ],
 }
 MOST_DEPENDENCIES = 20
 

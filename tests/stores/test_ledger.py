@@ -8,6 +8,7 @@ import pytest
 from headworks.core.pricing import flat_price
 from headworks.errors import ConfigurationError
 from headworks.stores.ledger import ledger_path
+from headworks.stores.verify import verify
 from headworks.types import NO_USAGE, Call, Request, Usage
 from tests.stores.books import MODEL, Book, call, open_ledger, route, rows
 
@@ -179,3 +180,11 @@ def test_a_store_that_is_no_file_has_no_ledger(store):
     """What cannot hold a ledger is refused by name."""
     with pytest.raises(ConfigurationError, match="store"):
         ledger_path(store)
+
+
+def test_a_request_that_uses_no_tokens_is_free_at_any_model(ledger, path):
+    """Listing files costs nothing, though nobody knows a price for it; its row is sound."""
+    attempt = ledger.hold_now(call(), route("nobody-knows"), Usage(3, 0))
+
+    assert attempt.settle(NO_USAGE, "exact", "completed") == 0
+    assert verify(path).is_sound

@@ -8,6 +8,9 @@ import msgspec
 from headworks.simulator.config import FaultRule
 
 _KEYS_PAGE = "https://platform.openai.com/account/api-keys"
+_SHOWN_FROM = 20
+"""Length from which a key shows its ends: of a shorter one they would be too much."""
+
 _CODES = {
     401: "invalid_api_key",
     429: "rate_limit_exceeded",
@@ -101,7 +104,7 @@ def no_key() -> Refusal:
 
 def wrong_key(key: str) -> Refusal:
     """Refuse an unknown key; the message shows its ends alone, and of a short one nothing."""
-    shown = f"{key[:3]}{'*' * 12}{key[-4:]}" if len(key) >= 20 else "*" * 12  # noqa: PLR2004
+    shown = f"{key[:3]}{'*' * 12}{key[-4:]}" if len(key) >= _SHOWN_FROM else "*" * 12
     shown = shown.encode("ascii", "replace").decode()
     return Refusal(
         401,
@@ -227,7 +230,7 @@ def ordered(rule: FaultRule, model: str) -> Refusal:
     """Return the refusal that a fault rule asks for, in the usual words of its status."""
     code = rule.code or _CODES.get(rule.status)
     wait = rule.retry_after
-    kind = "invalid_request_error" if rule.status < 500 else "server_error"  # noqa: PLR2004
+    kind = "invalid_request_error" if rule.status < 500 else "server_error"  # noqa: PLR2004 - HTTP's own number
     kind = _TYPES.get(code or "", kind)
     message = _MESSAGES.get(rule.status, f"The request failed with status {rule.status}.")
     if kind == "insufficient_quota":

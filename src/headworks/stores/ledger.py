@@ -328,7 +328,9 @@ class Attempt:
     def settle(self, usage: Usage, certainty: Certainty, outcome: str) -> int | None:
         """Book what the attempt used, once; return its cost. See `ports.Hold`."""
         if self._is_open:
+            is_free = usage == NO_USAGE and certainty == "exact"
             self._cost = None if self._price is None else cost(self._price, usage)
+            self._cost = 0 if is_free else self._cost
             self._close("settled", certainty, outcome, usage)
         else:
             self._ledger.note_duplicate()
