@@ -66,7 +66,7 @@ def test_a_full_disk_refuses_new_calls_and_recovers_by_itself(ledger, path, capl
 
 
 @pytest.fixture
-def intruder(path, ledger):  # noqa: ARG001 - the ledger makes the file
+def intruder(path, ledger):
     """Another program that locks the file against every write."""
     with closing(sqlite3.connect(path, isolation_level=None)) as db:
         yield db

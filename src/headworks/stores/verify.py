@@ -126,7 +126,7 @@ def _wrong_costs(db: sqlite3.Connection) -> Iterator[str]:
     for seq, version, stored, tier, *counts in db.execute(_SETTLED):
         price = prices.get(version)
         if version is None:
-            if stored is not None:
+            if stored is not None and (stored or any(counts)):
                 yield f"row {seq}: has a cost of {stored} nano-dollars, but no price"
         elif price is None or price.version != version:
             yield f"row {seq}: its price {version} is missing or was changed"
