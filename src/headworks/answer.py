@@ -14,7 +14,7 @@ import msgspec
 from headworks.core.classify import classify
 from headworks.core.endpoints import endpoint
 from headworks.core.pricing import dearer, parse_usage
-from headworks.core.streams import NOTHING, Reported, Stream, is_given, open_stream
+from headworks.core.streams import NOTHING, Reported, Stream, is_given, is_json, open_stream
 from headworks.errors import MalformedResponse
 from headworks.ports import Estimator, Hold, Ledger, UpstreamResponse
 from headworks.types import NO_USAGE, Call, Certainty, Request, Usage
@@ -123,12 +123,11 @@ class Answer:
         self.whole = content
         try:
             whole = _decode_whole(content)
-        except msgspec.ValidationError:
-            return  # valid JSON of another shape is not ours to judge
-        except (msgspec.DecodeError, UnicodeDecodeError):
-            if self.must_be_json:
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            is_odd = isinstance(error, msgspec.ValidationError) and is_json(content)
+            if self.must_be_json and not is_odd:
                 raise MalformedResponse("The provider's answer is not valid JSON.") from None
-            return
+            return  # JSON of another shape is not ours to judge
         if is_given(whole.usage):
             self._reported = parse_usage(bytes(whole.usage), whole.service_tier)
         elif is_given(whole.error):

@@ -54,7 +54,7 @@ class Tokenizer:
         kind = _KINDS.get(request.path)
         if kind is None or not self.is_loaded(encoding):
             self.load_soon([encoding] if kind else [])
-            output = 0 if kind == "embeddings" else guess(text)
+            output = 0 if kind == "embeddings" else guess(text.encode("utf-8", "replace"))
             return Usage(guess(len(request.content)), output, tier=tier)
         count = partial(self.count, encoding=encoding)
         output = 0 if kind == "embeddings" else count(text)

@@ -1,7 +1,6 @@
 """`headworks keys`: make, list, rotate and revoke the keys that apps send."""
 
 import json
-import os
 import re
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
+from headworks.cli.places import ConfigOption, StoreOption, configuration
 from headworks.errors import ConfigurationError
 
 if TYPE_CHECKING:  # commands pay for the store when they run, `headworks --help` does not
@@ -30,14 +30,6 @@ _MOST = 1_000_000
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 7 * 86_400}
 _SPAN = re.compile(r"(\d{1,5})([smhdw])", re.ASCII)
 
-Config = Annotated[
-    Path | None,
-    typer.Option("--config", "-c", help="Configuration that names the store.", metavar="FILE"),
-]
-Store = Annotated[
-    str | None,
-    typer.Option(help="The store itself; no configuration is read then.", metavar="FILE"),
-]
 AsJson = Annotated[bool, typer.Option("--json", help="Write JSON for programs.")]
 Which = Annotated[str, typer.Argument(help="Name or id of the key.", metavar="KEY")]
 
@@ -62,8 +54,8 @@ def create(  # noqa: PLR0913 - one option each
     expires: Annotated[
         str | None, typer.Option(help="Its end: 2027-01-01, or after 90d.", metavar="WHEN")
     ] = None,
-    config: Config = None,
-    store: Store = None,
+    config: ConfigOption = None,
+    store: StoreOption = None,
     as_json: AsJson = False,
 ) -> None:
     """Make a key and show its secret, once."""
@@ -85,7 +77,9 @@ def create(  # noqa: PLR0913 - one option each
     headworks keys list --json | jq '.[] | select(.status == "active").name'
     """,
 )
-def list_(*, config: Config = None, store: Store = None, as_json: AsJson = False) -> None:
+def list_(
+    *, config: ConfigOption = None, store: StoreOption = None, as_json: AsJson = False
+) -> None:
     """List all keys; secrets are not kept, so none are shown."""
     with _refusals():
         records = _place(config, store).keys.list()
@@ -111,8 +105,8 @@ def rotate(
     overlap: Annotated[
         str, typer.Option(help="How long older secrets still work: 24h, 30m, 0s.", metavar="SPAN")
     ] = "24h",
-    config: Config = None,
-    store: Store = None,
+    config: ConfigOption = None,
+    store: StoreOption = None,
     as_json: AsJson = False,
 ) -> None:
     """Give a key a new secret, shown once.
@@ -136,7 +130,7 @@ def rotate(
     """
 )
 def revoke(
-    key: Which, *, config: Config = None, store: Store = None, as_json: AsJson = False
+    key: Which, *, config: ConfigOption = None, store: StoreOption = None, as_json: AsJson = False
 ) -> None:
     """End a key, effective within a second.
 
@@ -181,22 +175,9 @@ class _Place:
 
 
 def _place(config: Path | None, store: str | None) -> _Place:
-    """Return the named store, else that of the configuration, else the default one."""
     from headworks.stores.keystore import KeyStore
 
-    if store is not None:
-        path = Path(store.removeprefix("sqlite:"))
-        return _Place(path, KeyStore(path, _now))
-
-    from headworks.config.loading import find, load
-    from headworks.config.settings import Config
-
-    file = config or find(os.environ)
-    try:
-        found = load(file, os.environ) if file else Config()
-    except ConfigurationError as error:
-        hint = "or name the store itself, and no configuration is read: --store FILE"
-        raise ConfigurationError([*error.problems, hint]) from None
+    found = configuration(config, store)
     names = frozenset(key.name for key in found.keys)
     return _Place(found.store, KeyStore(found.store, _now), found.key_pepper, names)
 

@@ -3,7 +3,6 @@
 import csv
 import io
 import json
-import os
 import re
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
+from headworks.cli.places import ConfigOption, StoreOption, configuration
 from headworks.errors import ConfigurationError
 
 if TYPE_CHECKING:  # `headworks --help` does not pay for SQLite
@@ -30,10 +30,6 @@ _SPAN = re.compile(r"(\d{1,5})([smhdw])", re.ASCII)
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _COLUMNS = ("calls", "attempts", "input", "output", "cached", "reasoning")
 
-Config = Annotated[
-    Path | None,
-    typer.Option("--config", "-c", help="Configuration that names the store.", metavar="FILE"),
-]
 AsJson = Annotated[bool, typer.Option("--json", help="Write JSON for programs.")]
 
 
@@ -46,11 +42,8 @@ def usage_command(  # noqa: PLR0913 - one option each
         str, typer.Option(help="24h, 7d, 2026-11-01, 2026-11-01T12:00Z, or all.", metavar="WHEN")
     ] = "24h",
     until: Annotated[str | None, typer.Option(help="Likewise. Default: now.")] = None,
-    config: Config = None,
-    store: Annotated[
-        str | None,
-        typer.Option(help="The store itself; no configuration is read then.", metavar="STORE"),
-    ] = None,
+    config: ConfigOption = None,
+    store: StoreOption = None,
     as_json: AsJson = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Write CSV for spreadsheets.")] = False,
 ) -> None:
@@ -85,10 +78,11 @@ def usage_command(  # noqa: PLR0913 - one option each
 @ledger_app.command("verify")
 def verify_command(
     *,
-    config: Config = None,
+    config: ConfigOption = None,
+    store: StoreOption = None,
     ledger: Annotated[
         Path | None,
-        typer.Option(help="The ledger itself; no configuration is read then.", metavar="FILE"),
+        typer.Option(help="The ledger itself, such as a copy of it.", metavar="FILE"),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -103,7 +97,7 @@ def verify_command(
     from headworks.stores.verify import verify
 
     try:
-        path = ledger or _ledger(config, None)
+        path = ledger or _ledger(config, store)
         report = verify(path)
     except ConfigurationError as error:
         _refuse(error, 2)
@@ -119,11 +113,7 @@ def verify_command(
 def _ledger(config: Path | None, store: str | None) -> Path:
     from headworks.stores.ledger_schema import ledger_path
 
-    if store is not None:
-        return ledger_path(store)
-    from headworks.config.loading import find, load
-
-    return ledger_path(load(config or find(os.environ), os.environ).store)
+    return ledger_path(configuration(config, store).store)
 
 
 def _refuse(error: ConfigurationError, code: int) -> NoReturn:

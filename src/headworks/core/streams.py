@@ -86,9 +86,9 @@ class Stream:
             data = _one_line(data)
         try:
             return self._interpret(name, data)
-        except msgspec.ValidationError:
-            return encode(name, data)  # valid JSON of another shape is not ours to judge
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            if isinstance(error, msgspec.ValidationError) and is_json(data):
+                return encode(name, data)  # JSON of another shape is not ours to judge
             self.error = MalformedEvent("The provider sent an event that is not valid JSON.")
             return None
 
@@ -320,11 +320,16 @@ def _said(delta: _Delta) -> str:
 
 def _one_line(data: bytes) -> bytes:
     """Join JSON that was sent over several lines; a line end inside a string stays malformed."""
+    return data.replace(b"\n", b" ") if is_json(data) else data
+
+
+def is_json(data: bytes) -> bool:
+    """Return whether `data` is JSON to its end; a typed decoder stops at the first wrong type."""
     try:
         msgspec.json.decode(data, type=msgspec.Raw)
     except (msgspec.DecodeError, UnicodeDecodeError):
-        return data
-    return data.replace(b"\n", b" ")
+        return False
+    return True
 
 
 def open_stream(dialect: Dialect, request: Request) -> Stream:
