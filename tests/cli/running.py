@@ -86,6 +86,11 @@ class Serving:
         """Whether it carries a call."""
         return bool((await self.ready())[1]["in_flight"])
 
+    async def is_draining(self) -> bool:
+        """Whether it has told load balancers to look away, and still carries a call."""
+        status, told = await self.ready()
+        return (status, told["reason"], told["in_flight"]) == (503, "draining", 1)
+
     def signal(self, number: signal.Signals) -> None:
         self.process.send_signal(number)
 

@@ -175,6 +175,17 @@ def test_the_configuration_names_store_and_pepper(folder, run, monkeypatch):
     assert "the configuration has a key named 'fixed'" in taken.stderr
 
 
+def test_without_a_file_variables_name_store_and_pepper(folder, run, monkeypatch):
+    """What steers `headworks serve` without a file steers the keys likewise, provider or none."""
+    monkeypatch.setenv("HEADWORKS__KEY_PEPPER", SECRETS["TEST_PEPPER"])
+    monkeypatch.setenv("OPENAI_BASE_URL", "http://gateway:4000/v1")
+    secret = made(run("create", "--name", "web"))
+
+    assert caller(folder, secret, pepper=Secret(SECRETS["TEST_PEPPER"])).name == "web"
+    monkeypatch.setenv("HEADWORKS__STORE", "sqlite:other.db")
+    assert "No keys yet" in run("list").stdout
+
+
 @dataclass(frozen=True)
 class Case:
     id: str
@@ -192,7 +203,9 @@ CASES = [
     Case("bad span", "rotate web --overlap long", "'long' is not a span of time"),
     Case("no folder", "create --name a --store no/such.db", "No such file or directory"),
     Case("not a store", "list --store garbage.db", "file is not a database"),
+    Case("not sqlite", "list --store postgresql://host/keys", "is not of the form sqlite:"),
     Case("no configuration", "list --config none.yaml", "none.yaml"),
+    Case("how without", "list --config none.yaml", "--store FILE"),
 ]
 
 

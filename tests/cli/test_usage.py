@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import os
 import sqlite3
 from contextlib import closing
 
@@ -19,6 +20,16 @@ app = typer.Typer(rich_markup_mode=None)
 app.command("usage")(usage_command)
 app.add_typer(ledger_app)
 app.add_typer(models_app)
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    """An empty working directory, and a shell that knows nothing of headworks."""
+    monkeypatch.chdir(tmp_path)
+    for name in [*os.environ]:
+        if name.startswith(("HEADWORKS_", "OPENAI_")):
+            monkeypatch.delenv(name)
+    return tmp_path
 
 
 @pytest.fixture
@@ -128,10 +139,49 @@ def test_the_configuration_names_the_store(store, tmp_path):
     assert found["total"]["calls"] == 4
 
 
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {},
+        {"OPENAI_API_KEY": "sk-1"},
+        {"OPENAI_API_KEY": "hw_1", "OPENAI_BASE_URL": "http://gateway:4000/v1"},
+    ],
+)
+def test_without_a_configuration_it_is_the_default_store(folder, monkeypatch, variables):
+    """Where `headworks serve` ran without a file, its ledger is found without an option."""
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert "headworks.ledger.db: there is no ledger here" in run("usage", code=1)
+    assert "headworks.ledger.db: there is no ledger here" in run("ledger", "verify", code=2)
+    with closing(open_ledger(folder / "headworks.ledger.db")) as ledger:
+        ledger.hold_now(call("c1"), route(), Usage(1, 1))
+
+        assert json.loads(run("usage", "--since", "all", "--json"))["total"]["calls"] == 1
+        assert "The ledger is sound." in run("ledger", "verify")
+
+
+def test_a_variable_names_the_store_too(store, monkeypatch):
+    """What steers `headworks serve` without a file steers the reports likewise."""
+    monkeypatch.setenv("HEADWORKS__STORE", store)
+
+    assert json.loads(run("usage", "--since", "all", "--json"))["total"]["calls"] == 4
+
+
+def test_a_broken_configuration_is_not_passed_over(folder):
+    """A report never falls back to another store; it says how to go without the configuration."""
+    (folder / "headworks.yaml").write_text("stor: x\n")
+
+    for words, code in ((("usage",), 1), (("ledger", "verify"), 2)):
+        told = run(*words, code=code)
+        assert "headworks.yaml:1" in told
+        assert "--store FILE" in told
+
+
 def test_verify_says_sound_or_fails(store, tmp_path):
     """A sound ledger ends in exit code 0, one that was touched in 1, one that is missing in 2."""
     path = tmp_path / "hw.ledger.db"
 
+    assert run("ledger", "verify", "--store", store) == run("ledger", "verify", "--ledger", path)
     text = run("ledger", "verify", "--ledger", path)
     assert "settled: 3, 0.001012 USD, 1 unpriced" in text
     assert "open: c4/1 (row 4)" in text
@@ -143,7 +193,6 @@ def test_verify_says_sound_or_fails(store, tmp_path):
     found = json.loads(run("ledger", "verify", "--ledger", path, "--json", code=1))
     assert (found["sound"], len(found["findings"]), found["rows"]) == (False, 1, 4)
     run("ledger", "verify", "--ledger", tmp_path / "absent.db", code=2)
-    assert store
 
 
 def test_models_are_listed_with_prices_and_ends():

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from headworks.core.strict_json import edit, parse_object
 from headworks.errors import InvalidJSON
+from tests.corpora import corpus
 
-SUITE = Path(__file__).parents[3] / "shared/corpora/JSONTestSuite/test_parsing"
 DECIDED = {
     "accepted": {
         "i_number_double_huge_neg_exp.json", "i_number_huge_exp.json", "i_number_neg_int_huge_exp.json",
@@ -28,8 +28,8 @@ def read(value: bytes) -> dict[str, object]:
 
 
 def suite(prefix: str) -> list[Path]:
-    found = sorted(SUITE.glob(prefix + "*.json"))
-    assert found, f"the JSONTestSuite is missing: {SUITE}"
+    found = sorted((corpus("JSONTestSuite") / "test_parsing").glob(f"{prefix}*.json"))
+    assert found
     return found
 
 

@@ -13,7 +13,12 @@ if TYPE_CHECKING:  # commands pay for the loader when they run, `headworks --hel
 
 ConfigOption = Annotated[
     Path | None,
-    typer.Option("--config", "-c", help="Configuration that names the store.", metavar="FILE"),
+    typer.Option(
+        "--config",
+        "-c",
+        help="Configuration that names the store. Default: the one that `serve` would take.",
+        metavar="FILE",
+    ),
 ]
 StoreOption = Annotated[
     str | None,
@@ -24,14 +29,14 @@ StoreOption = Annotated[
 
 _SCHEME = "sqlite:"
 _NO_KEY = "sk-simulator"
-"""Stands for the provider's key where none is given: `serve --simulate` does not need one."""
+"""Stands for a provider's key: nothing here calls a provider."""
 
 
 def configuration(config: Path | None, store: str | None) -> "Config":
     """Return what a command on the store must know: where it is, and what keys are configured.
 
-    A store that is named stands alone. Else it is the one of the configuration that `serve` would
-    take; without a file that is `sqlite:headworks.db`, whether or not there is a provider's key.
+    A store that is named stands alone. Else it is the one that `serve` would take: that of the
+    configuration; without a file `sqlite:headworks.db`, unless a variable names another one.
 
     Raises:
         ConfigurationError: The store cannot be one, or the configuration is not valid.
@@ -43,13 +48,18 @@ def configuration(config: Path | None, store: str | None) -> "Config":
 
     from headworks.config.loading import find, load
 
-    environ = {**os.environ, "OPENAI_API_KEY": os.environ.get("OPENAI_API_KEY") or _NO_KEY}
     file = config or find(os.environ)
     try:
-        return load(file, environ if file is None else os.environ)
+        return load(file, os.environ if file else _without_provider())
     except ConfigurationError as error:
         hint = "or name the store itself, and no configuration is read: --store FILE"
         raise ConfigurationError([*error.problems, hint]) from None
+
+
+def _without_provider() -> dict[str, str]:
+    """Return the environment without what it says of a provider: what is booked needs none."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("OPENAI_")}
+    return kept | {"OPENAI_API_KEY": _NO_KEY}
 
 
 def _path(store: str) -> Path:

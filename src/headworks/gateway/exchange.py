@@ -23,6 +23,10 @@ Fields = Iterable[tuple[bytes, bytes]]
 _CONTROLS = bytes([*range(9), *range(10, 32), 127])
 """Bytes that no header field may hold; the tab is the one control that may stand in a value."""
 
+_STATUS_LINE = {status: line[:-2] for status, line in STATUS_LINE.items()}
+_END = (b"", b"")
+"""What makes a join of lines end with an empty one."""
+
 DEPARTURE = "headworks.departure"
 """Names the extension by which an app is told at once that its caller is gone."""
 
@@ -184,20 +188,20 @@ class Exchange(RequestResponseCycle):
         """Build the head of the answer and hold it."""
         if self.more_body and (self.waiting_for_100_continue or not self._connection.can_drain()):
             self.keep_alive = False
-        lines = [STATUS_LINE[status]]
+        lines = [_STATUS_LINE[status]]
         has_length = False
         for field in (*self._connection.default_fields(), *fields):
             if (name := field[0].lower()) in _FRAMING:
                 has_length = self._take_framing(name, field[1]) or has_length
                 if name != b"content-length":
                     continue
-            lines.append(b"%b: %b\r\n" % field)
+            lines.append(b": ".join(field))
         self._frame(lines, bodiless=status in _BODILESS, has_length=has_length)
         if not self.keep_alive:
-            lines.append(b"connection: close\r\n")
-        lines.append(b"\r\n")
-        head = b"".join(lines)
-        if len(head) - len(head.translate(None, _CONTROLS)) != 2 * len(lines):
+            lines.append(b"connection: close")
+        lines += _END
+        head = b"\r\n".join(lines)
+        if len(head) - len(head.translate(None, _CONTROLS)) != 2 * len(lines) - 2:
             raise ValueError("a response header holds a control character")
         self.response_started, self.waiting_for_100_continue = True, False
         self._head, self._flush = head, self._connection.loop.call_soon(self._send_head)
@@ -221,7 +225,7 @@ class Exchange(RequestResponseCycle):
             self._framing, self.keep_alive = b"close", False
         else:
             self._framing = b"chunked"
-            lines.append(b"transfer-encoding: chunked\r\n")
+            lines.append(b"transfer-encoding: chunked")
 
     def _send_body(self, body: bytes, *, more: bool) -> None:
         if self.response_complete:

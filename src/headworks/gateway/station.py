@@ -20,6 +20,8 @@ from headworks.observe.exposition import Exposition
 _log = logging.getLogger("headworks")
 
 _CURRENT = "current"
+_WATCH_SECONDS = 0.4
+"""How often files are looked at; a change takes effect once they were the same at two looks."""
 _STOP_SECONDS = 5.0
 """How long a reload under way may take to end when the gateway does."""
 
@@ -109,7 +111,7 @@ class Station:
         """Reload when asked to, and when a file changes that the configuration is made of."""
         while True:
             files = self.assembly.config.files
-            notice = self._notice(changes(files, self.assembly.clock))
+            notice = self._notice(changes(files, self.assembly.clock, _WATCH_SECONDS))
             watcher = asyncio.get_running_loop().create_task(notice)
             try:
                 while files == self.assembly.config.files:

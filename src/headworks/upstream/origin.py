@@ -124,7 +124,7 @@ def request_head(
     for name, value in headers:
         if not _may_be_carried(name):
             raise ValueError(f"{name!r} is not a field that a request may carry here")
-        lines.append(b"%b: %b" % (name, value))
+        lines.append(b": ".join((name, value)))
     if content_length is not None:
         lines.append(b"content-length: %d" % content_length)
     head = b"\r\n".join(lines)
