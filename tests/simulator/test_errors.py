@@ -8,6 +8,8 @@ import httpx
 import openai
 import pytest
 
+from headworks.simulator import running
+
 CHAT, RESPONSES, EMBEDDINGS = "/chat/completions", "/responses", "/embeddings"
 HELLO = [{"role": "user", "content": "Hello"}]
 LONG = [{"role": "user", "content": "river " * 30}]
@@ -254,10 +256,16 @@ def test_the_key_is_nowhere_to_be_read(client, simulator):
     assert all("sk-simulator" not in page and '"simulator"' in page for page in pages)
 
 
-def test_a_simulator_leaves_no_thread_behind(simulator):
-    """The shared simulator is the only one that still runs."""
-    names = [thread.name for thread in threading.enumerate()]
+def test_a_simulator_leaves_no_thread_behind():
+    """A simulator that was left is gone, and so is its thread."""
+    before = set(threading.enumerate())
+    with running() as simulator:
+        assert httpx.get(f"{simulator.base_url}/models").status_code == 401
+        assert set(threading.enumerate()) > before
 
-    assert [name for name in names if name.startswith("simulator-")] == [
-        f"simulator-{httpx.URL(simulator.base_url).port}"
-    ]
+    left = {
+        thread
+        for thread in set(threading.enumerate()) - before
+        if thread.name.startswith("simulator-")
+    }
+    assert not left
