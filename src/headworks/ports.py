@@ -150,7 +150,7 @@ class Hold(Protocol):
         ...
 
     def release(self, outcome: str) -> None:
-        """Close the row of an attempt that was never sent, or that the provider refused."""
+        """Close the row of an attempt that was never sent: it cost nothing."""
         ...
 
 

@@ -13,6 +13,7 @@ from urllib.parse import quote
 import pytest
 
 from headworks.simulator import RunningSimulator, SimulatorConfig, running
+from tests.corpora import corpus
 from tests.faults.processes import (
     KEY,
     UPSTREAM_KEY,
@@ -28,7 +29,6 @@ from tests.faults.processes import (
 
 pytestmark = pytest.mark.anyio
 
-CORPORA = Path(__file__).parents[3] / "shared" / "corpora"
 STRANGER = "sk-stranger-5555555555-5555555555"
 DOCUMENTED = {501: "websocket_not_supported"}
 """The one answer of 500 or above that a caller alone can cause."""
@@ -265,10 +265,7 @@ async def test_bodies_that_are_too_large_are_not_waited_for(tmp_path):
 
 def suite(prefix: str) -> list[Path]:
     """Return the texts of the JSONTestSuite whose names begin so."""
-    folder = CORPORA / "JSONTestSuite" / "test_parsing"
-    found = sorted(folder.glob(f"{prefix}*.json"))
-    assert found, f"the JSONTestSuite is missing: {folder}"
-    return found
+    return sorted((corpus("JSONTestSuite") / "test_parsing").glob(f"{prefix}*.json"))
 
 
 async def test_no_invalid_json_is_accepted(tmp_path, figure):
@@ -296,8 +293,7 @@ async def test_every_other_json_is_decided(tmp_path):
 
 def naughty() -> list[str]:
     """Return the big list of naughty strings."""
-    file = CORPORA / "big-list-of-naughty-strings" / "blns.json"
-    assert file.is_file(), f"the big list of naughty strings is missing: {file}"
+    file = corpus("big-list-of-naughty-strings") / "blns.json"
     listed: list[str] = json.loads(file.read_text())
     return [text for text in listed if text]
 

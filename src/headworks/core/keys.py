@@ -11,13 +11,15 @@ find leaked keys. Only a keyed hash of the whole text is ever stored: 256 random
 hash, and whoever steals the hashes without the pepper cannot even test a guess.
 """
 
-import hmac
 import re
 from dataclasses import dataclass
+from hashlib import blake2b
 from typing import Final
 from zlib import crc32
 
 from headworks.types import Secret
+
+_LONGEST_PEPPER: Final = blake2b.MAX_KEY_SIZE
 
 PREFIX: Final = "hw_"
 ID_LENGTH: Final = 10
@@ -66,11 +68,13 @@ def parse(text: str) -> ParsedKey | None:
 
 
 def digest(pepper: bytes, text: str) -> bytes:
-    """Return the keyed hash (HMAC-SHA256) of the whole text, however long and whatever is in it.
+    """Return the keyed hash (BLAKE2b-256, RFC 7693) of the whole text, whatever is in it.
 
     Nothing is cut, folded or normalised: keys that differ in one code point differ in their hash.
+    `pepper` is of any length; one beyond BLAKE2b's 64 bytes counts by its own hash.
     """
-    return hmac.digest(pepper, text.encode("utf-8", "surrogatepass"), "sha256")
+    key = pepper if len(pepper) <= _LONGEST_PEPPER else blake2b(pepper).digest()
+    return blake2b(text.encode("utf-8", "surrogatepass"), key=key, digest_size=32).digest()
 
 
 def mask(text: str) -> str:

@@ -96,6 +96,8 @@ def cost(price: Price, usage: Usage) -> int:
 
 
 def _cost(rates: Rates, usage: Usage) -> int:
+    if usage.input >= 0 <= usage.reasoning <= usage.output and not (usage.cached or usage.written):
+        return -(-(usage.input * rates.input + usage.output * rates.output) // MILLION)
     whole = max(usage.input, 0)
     written = min(max(usage.written, 0), whole)
     long = min(max(usage.written_12h, 0), written)

@@ -5,7 +5,7 @@ byte leaves and updated once, to `settled` or `released`:
 
 * held: the counts and `estimate_nano` are what the attempt may use.
 * settled: the counts and `cost_nano` are what it used; `certainty` says how we know.
-* released: it was never sent, or the provider refused it; it cost nothing.
+* released: it was never sent; it cost nothing.
 
 `cost_nano` of a settled row is NULL when the price was unknown. Pages are small, because a
 commit writes whole pages. There is no index but the one that keeps attempts unique: each further
