@@ -44,12 +44,8 @@ def answer_headers(call: Call, upstream: Headers, now: float) -> Headers:
     The provider's request id and rate limits go by a name of their own: they are about the
     gateway's credential, not about the caller's key.
     """
-    passed: list[tuple[bytes, bytes]] = []
-    for name, value in upstream:
-        if (shown := _shown_as(name)) is not None:
-            passed.append((shown, value))
-    passed += call_headers(call, now)
-    return tuple(passed)
+    passed = [(shown, value) for name, value in upstream if (shown := _shown_as(name)) is not None]
+    return (*passed, *call_headers(call, now))
 
 
 @lru_cache(maxsize=256)

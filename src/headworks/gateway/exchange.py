@@ -30,8 +30,11 @@ _END = (b"", b"")
 DEPARTURE = "headworks.departure"
 """Names the extension by which an app is told at once that its caller is gone."""
 
-_FRAMING = frozenset({b"content-length", b"connection", b"transfer-encoding"})
-"""Fields about the message's end: the first is the app's, the others are ours."""
+_NOT_TOLD = frozenset({b"connection", b"transfer-encoding", b"Connection", b"Transfer-Encoding"})
+"""Fields that are ours to send; ASGI has names in lower case, some applications do not."""
+
+_FRAMING = _NOT_TOLD | {b"content-length", b"Content-Length"}
+"""Fields about the message's end."""
 
 _BODILESS = frozenset({204, 304})
 
@@ -190,12 +193,11 @@ class Exchange(RequestResponseCycle):
             self.keep_alive = False
         lines = [_STATUS_LINE[status]]
         has_length = False
-        for field in (*self._connection.default_fields(), *fields):
-            if (name := field[0].lower()) in _FRAMING:
-                has_length = self._take_framing(name, field[1]) or has_length
-                if name != b"content-length":
-                    continue
-            lines.append(b": ".join(field))
+        told = (*self._connection.default_fields(), *fields)
+        for name, value in told:
+            if name in _FRAMING:
+                has_length = self._take_framing(name.lower(), value) or has_length
+        lines += [b": ".join(field) for field in told if field[0] not in _NOT_TOLD]
         self._frame(lines, bodiless=status in _BODILESS, has_length=has_length)
         if not self.keep_alive:
             lines.append(b"connection: close")

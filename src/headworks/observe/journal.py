@@ -90,11 +90,11 @@ class CallLog:
         self._stream = stream
         self._redaction = redaction or Redaction()
         self._encoder = msgspec.json.Encoder()
-        self._lines: list[bytes] = []
+        self._lines: list[Line] = []
 
     def record(self, call: Call) -> None:
         """Note a finished call; it is written within a tenth of a second, at once without a loop."""
-        self._lines.append(self._encoder.encode(line_of(call, self._redaction.word)))
+        self._lines.append(line_of(call, self._redaction.word))
         waiting = len(self._lines)
         if waiting >= _FLUSH_LINES or (waiting == 1 and not self._flush_soon()):
             self.flush()
@@ -104,7 +104,7 @@ class CallLog:
         lines, self._lines = self._lines, []
         if lines:
             try:
-                self._stream.write(b"\n".join(lines) + b"\n")
+                self._stream.write(self._encoder.encode_lines(lines))
                 self._stream.flush()
             except (OSError, ValueError):  # a full disk, a closed pipe, a closed file
                 self.lost += len(lines)

@@ -92,7 +92,7 @@ class ClientLimits:
     """
 
     connections: int = 1000
-    idle: int = 100
+    idle: int = 256
     idle_seconds: float = 50.0
     quiet_seconds: float = 0.15
     resting: int = 256
