@@ -194,10 +194,12 @@ class Exchange(RequestResponseCycle):
         lines = [_STATUS_LINE[status]]
         has_length = False
         told = (*self._connection.default_fields(), *fields)
-        for name, value in told:
-            if name in _FRAMING:
-                has_length = self._take_framing(name.lower(), value) or has_length
-        lines += [b": ".join(field) for field in told if field[0] not in _NOT_TOLD]
+        by_name = dict(told)
+        for name in _FRAMING.intersection(by_name):
+            has_length = self._take_framing(name.lower(), by_name[name]) or has_length
+        if not _NOT_TOLD.isdisjoint(by_name):
+            told = tuple(field for field in told if field[0] not in _NOT_TOLD)
+        lines += map(b": ".join, told)
         self._frame(lines, bodiless=status in _BODILESS, has_length=has_length)
         if not self.keep_alive:
             lines.append(b"connection: close")

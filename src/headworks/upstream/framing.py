@@ -24,6 +24,7 @@ from headworks.errors import MalformedResponse
 from headworks.upstream.origin import ClientLimits
 from headworks.upstream.response import HttpResponse
 
+_FRAMES = frozenset({b"content-length", b"transfer-encoding"})
 _EMPTY_LINE = b"\r\n\r\n"
 _BEGIN = b"HTTP/1."
 _CONTINUE, _SWITCHING_PROTOCOLS, _FIRST_FINAL, _FIRST_INVALID = 100, 101, 200, 600
@@ -109,9 +110,13 @@ class Framer:
         """Take a field of the head, or of the trailers."""
         name = name.lower()
         self._fields.append((name, value))
+        if name in _FRAMES:
+            self._take_framing(name, value)
+
+    def _take_framing(self, name: bytes, value: bytes) -> None:
         if name == b"content-length":
             self._declared = int(value)
-        elif name == b"transfer-encoding":
+        else:
             self._codings.append(value.strip().lower())
 
     def on_headers_complete(self) -> None:
