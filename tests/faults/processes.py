@@ -31,7 +31,7 @@ upstreams:
   up:
     base_url: http://127.0.0.1:{port}/v1
     credentials: [{{name: main, api_key: "${{env:UPSTREAM_KEY}}"}}]
-    timeouts: {{first_byte: {silence}, idle: {silence}}}
+    timeouts: {{first_byte: {first_byte}, idle: {silence}}}
 models:
   assistant: {{routes: [up/gpt-6-sol, up/gpt-6-luna]}}
   single: {{routes: [up/gpt-6-sol]}}
@@ -45,11 +45,13 @@ _READY = re.compile(r"API http://127\.0\.0\.1:(\d+)/v1, admin http://127\.0\.0\.
 _PATIENCE = 20.0
 
 
-def configuration(folder: Path, port: int, *, silence: str = "30s", level: str = "info") -> Path:
+def configuration(
+    folder: Path, port: int, *, silence: str = "30s", first_byte: str = "", level: str = "info"
+) -> Path:
     """Write a configuration with one upstream on this machine; `silence` bounds its waits."""
     file = folder / "headworks.yaml"
-    text = CONFIGURATION.format(folder=folder, port=port, silence=silence, level=level, key=KEY)
-    file.write_text(text)
+    waits = {"silence": silence, "first_byte": first_byte or silence}
+    file.write_text(CONFIGURATION.format(folder=folder, port=port, level=level, key=KEY, **waits))
     return file
 
 
