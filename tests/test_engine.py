@@ -219,6 +219,38 @@ async def test_a_completion_without_usage_is_never_free(client, world):
     ]
 
 
+@pytest.mark.parametrize("content", [b"MP3", (b'data: {"type":"image.partial"}\n\n',)])
+async def test_what_a_model_made_is_never_free(client, world, content):
+    """Speech and images that come without a usage are booked as estimates, not as nothing."""
+    kind = b"audio/mpeg" if content == b"MP3" else b"text/event-stream"
+    world.upstream.script = [FakeResponse(content, headers=((b"content-type", kind),))]
+
+    await client.post("/v1/audio/speech", json={"model": "m", "input": "Hi"})
+
+    assert [(row.usage.input > 0, row.certainty) for row in world.ledger.rows] == [
+        (True, "estimated")
+    ]
+
+
+async def test_moderations_are_free(client, world):
+    """What the provider gives away is booked at nothing."""
+    world.upstream.script = [FakeResponse(b'{"results":[]}')]
+
+    await client.post("/v1/moderations", json={"model": "m", "input": "Hi"})
+
+    assert [(row.usage, row.certainty) for row in world.ledger.rows] == [(NO_USAGE, "exact")]
+
+
+async def test_an_answer_without_a_content_type_is_read_all_the_same(client, world):
+    """A completion is billed by its usage, whatever the provider calls its bytes."""
+    world.upstream.script = [FakeResponse(WHOLE, headers=((b"server", b"x"),))]
+
+    response = await client.post(URL, json=CHAT)
+
+    assert response.content == WHOLE
+    assert [(row.usage, row.certainty) for row in world.ledger.rows] == [(Usage(3, 4), "exact")]
+
+
 async def test_heads_have_no_body(client, world):
     """A HEAD request is answered by the provider's head, its length included."""
     headers = ((b"content-type", b"application/json"), (b"content-length", b"99"))

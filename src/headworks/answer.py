@@ -36,6 +36,9 @@ class Answer:
     """An answer past its commit point: `whole`, or a `stream` of events, or neither: raw bytes.
 
     Attributes:
+        is_billed: A usage in it is this request's own.
+        is_owed: Something is to be paid even if the provider does not say what.
+        must_be_json: An answer that is no JSON is no answer.
         first: The events that opening the stream has already brought, for the caller.
         relayed: What the caller reads, closed with the answer.
     """
@@ -46,6 +49,7 @@ class Answer:
     ledger: Ledger
     estimator: Estimator
     is_billed: bool = False
+    is_owed: bool = False
     must_be_json: bool = False
     whole: bytes | None = None
     stream: Stream | None = None
@@ -63,6 +67,7 @@ class Answer:
         request = self.call.request
         kind = endpoint(request.method, request.path)
         self.is_billed, self.must_be_json = _is_billed(request), kind.takes_model
+        self.is_owed = self.is_billed and bool(request.model) and not kind.is_free
         media_type = _media_type(self.response)
         if media_type == b"text/event-stream":
             self.stream = open_stream(kind.dialect, request)
@@ -70,7 +75,7 @@ class Answer:
             self.first = await self.events()
         elif request.stream and kind.dialect != "opaque":
             await self._refuse_whole(most)
-        elif media_type == b"application/json" and self.is_billed:
+        elif self.is_billed and (self.must_be_json or media_type == b"application/json"):
             self._read_whole(await self.response.read(most))
 
     async def events(self) -> bytes | None:
@@ -137,8 +142,7 @@ class Answer:
         stream = self.stream
         reported = self._reported if stream is None else stream.reported
         if reported is None:
-            is_missing = self.is_billed and self.must_be_json
-            return (self._recount(), "estimated") if is_missing else (NO_USAGE, "exact")
+            return (self._recount(), "estimated") if self.is_owed else (NO_USAGE, "exact")
         usage, anomalies = reported
         return (dearer(usage, self._recount()), "estimated") if anomalies else (usage, "exact")
 

@@ -20,6 +20,7 @@ class Endpoint:
         methods: What it answers to.
         takes_model: A POST must carry a JSON object that names a model.
         repeatable: Sending a POST twice does no harm but its cost.
+        is_free: The provider charges nothing for it.
     """
 
     name: str
@@ -27,6 +28,7 @@ class Endpoint:
     methods: frozenset[str] = frozenset({"GET", "POST"})
     takes_model: bool = False
     repeatable: bool = False
+    is_free: bool = False
 
 
 _POST = frozenset({"POST"})
@@ -37,7 +39,7 @@ _KNOWN = {
     "/v1/completions": Endpoint("completions", "chat", _POST, takes_model=True, repeatable=True),
     "/v1/responses": Endpoint("responses", "responses", takes_model=True, repeatable=True),
     "/v1/embeddings": Endpoint("embeddings", "opaque", _POST, takes_model=True, repeatable=True),
-    "/v1/moderations": Endpoint("moderations", "opaque", _POST, repeatable=True),
+    "/v1/moderations": Endpoint("moderations", "opaque", _POST, repeatable=True, is_free=True),
     "/v1/models": Endpoint("models", methods=frozenset({"GET", "HEAD"})),
 }
 _RESPONSE = re.compile(r"/v1/responses/[^/]+")
