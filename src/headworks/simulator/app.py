@@ -1,36 +1,24 @@
 """The practice OpenAI as an ASGI application."""
 
 from collections.abc import Callable, Mapping
-from typing import Any, Literal, assert_never, final
+from typing import Any, final
 
 import msgspec
 
 from headworks.ports import Clock
-from headworks.simulator import faults, problems
+from headworks.simulator import faults, problems, routes
 from headworks.simulator.answers import digest
+from headworks.simulator.asked import Asked
 from headworks.simulator.chance import Chance
-from headworks.simulator.chat import ChatReply
 from headworks.simulator.config import SimulatorConfig
 from headworks.simulator.delivery import Delivery
-from headworks.simulator.embeddings import EmbeddingsReply
 from headworks.simulator.exchange import Exchange, Gone, Receive, Scope, Send
 from headworks.simulator.faults import Faults
-from headworks.simulator.invoice import Attempt, Books
-from headworks.simulator.meter import Meter
-from headworks.simulator.models import Models
+from headworks.simulator.invoice import Attempt
 from headworks.simulator.problems import Refusal
-from headworks.simulator.reply import Listing
-from headworks.simulator.responses import ResponsesReply
+from headworks.simulator.provider import Provider
+from headworks.simulator.reply import Reply
 from headworks.tokenizer import Tokenizer
-
-_Kind = Literal["chat", "responses", "embeddings"]
-_KINDS: Mapping[str, _Kind] = {
-    "/v1/chat/completions": "chat",
-    "/v1/responses": "responses",
-    "/v1/embeddings": "embeddings",
-}
-_MODELS = "/v1/models"
-_BIRTH = 1_700_000_000  # when every model was made
 
 
 @final
@@ -41,9 +29,8 @@ class Simulator:
         self, config: SimulatorConfig, clock: Clock, tokenizer: Tokenizer | None = None
     ) -> None:
         self.config, self._clock = config, clock
-        self.models = Models(config, clock)
-        self.books = Books(self.models, clock, config.keep)
-        self._meter = Meter(tokenizer or Tokenizer(), self.models)
+        self.provider = Provider(config, clock, tokenizer)
+        self.books = self.provider.books
         self._faults = Faults(config.faults, config.seed)
         self._callers = {secret: name for name, secret in config.credentials.items()}
 
@@ -73,9 +60,8 @@ class Simulator:
             self.books.close(attempt, outcome)
 
     def reset(self) -> None:
-        """Forget all attempts, prompts and faults."""
-        self.books.reset()
-        self._meter.forget()
+        """Forget all attempts, prompts, files and faults."""
+        self.provider.reset()
         self._faults.reset()
 
     async def _control(self, exchange: Exchange) -> None:
@@ -92,47 +78,28 @@ class Simulator:
         await exchange.answer(200 if page else 404, msgspec.json.encode(content), head)
 
     async def _serve(self, exchange: Exchange, attempt: Attempt) -> None:
-        kind = _KINDS.get(exchange.path)
-        if kind is None and not f"{exchange.path}/".startswith(f"{_MODELS}/"):
-            raise problems.unknown_path(exchange.method, exchange.path)
-        if exchange.method != ("POST" if kind else "GET"):
-            raise problems.wrong_method(exchange.method, exchange.path)
+        """Find the endpoint, authenticate, let an early fault strike, answer."""
+        route, names = routes.find(exchange.method, exchange.path)
         attempt.credential = self._authenticate(exchange)
-        if kind is None:
-            delivery = self._delivery(exchange, attempt, {})
-            await delivery.strike_early()
-            await delivery.send_whole(self._list(exchange.path))
-            return
-        fields = exchange.fields()
-        model = fields.get("model")
-        attempt.model = model if isinstance(model, str) else ""
+        fields = exchange.fields() if route.takes == "json" else {}
+        serial = Chance(self.config.seed, "answer", attempt.n).hex(48)
+        asked = Asked(
+            exchange.method,
+            exchange.path,
+            attempt.credential,
+            serial,
+            int(self._clock.time()),
+            fields,
+            names,
+        )
+        attempt.model = asked.model
         delivery = self._delivery(exchange, attempt, fields)
         await delivery.strike_early()
-        await self._answer(delivery, fields, kind)
-
-    async def _answer(self, delivery: Delivery, fields: dict[str, Any], kind: _Kind) -> None:
-        attempt = delivery.attempt
-        if not attempt.model:
-            raise problems.no_model()
-        if not self.models.is_served(attempt.model):
-            raise problems.unknown_model(attempt.model, kind)
-        if kind == "embeddings":
-            embeddings = EmbeddingsReply(fields, self._meter, attempt.credential)
-            await delivery.send_whole(embeddings)
-            return
-        reply: ChatReply | ResponsesReply
-        if kind == "chat":
-            reply = ChatReply(fields, self.config, self._meter, attempt.credential)
-        elif kind == "responses":
-            reply = ResponsesReply(fields, self.config, self._meter, attempt.credential)
+        body = route.answer(self.provider, asked)
+        if isinstance(body, Reply) and fields.get("stream") is True:
+            await delivery.send_stream(body)
         else:
-            assert_never(kind)
-        serial = Chance(self.config.seed, "answer", attempt.n).hex(48)
-        reply.name(serial, int(self._clock.time()))
-        if fields.get("stream") is True:
-            await delivery.send_stream(reply)
-        else:
-            await delivery.send_whole(reply)
+            await delivery.send_whole(body)
 
     def _delivery(
         self, exchange: Exchange, attempt: Attempt, fields: Mapping[str, Any]
@@ -155,16 +122,6 @@ class Simulator:
         if name is None:
             raise problems.wrong_key(key.strip())
         return name
-
-    def _list(self, path: str) -> Listing:
-        wanted = path.removeprefix(_MODELS).strip("/")
-        if wanted and not self.models.is_served(wanted):
-            raise problems.unknown_model(wanted, "models")
-        about = [
-            {"id": name, "object": "model", "created": _BIRTH, "owned_by": "openai"}
-            for name in ([wanted] if wanted else self.models.names())
-        ]
-        return Listing(about[0] if wanted else {"object": "list", "data": about})
 
     def _headers(self, attempt: Attempt) -> dict[str, str]:
         return {

@@ -14,7 +14,6 @@ from headworks.simulator.invoice import Attempt, Books
 from headworks.simulator.reply import MALFORMED, Body, Reply
 from headworks.types import NO_USAGE, Usage
 
-_JSON = "application/json"
 _EVENTS = "text/event-stream; charset=utf-8"
 
 
@@ -51,7 +50,7 @@ class Delivery:
         await self._generate(body)
         self.attempt.usage = body.usage
         if self._meets("cut_after") or self._meets("stall_after"):
-            await self._send_half(content)
+            await self._send_half(content, body.content_type)
             return
         outcome = "completed"
         if self._meets("malformed_chunk"):
@@ -60,7 +59,7 @@ class Delivery:
             content, outcome = msgspec.json.encode({"error": self._error().error}), "cut"
             self.attempt.usage = NO_USAGE
         self.books.close(self.attempt, outcome)
-        await self.exchange.start(200, self._head(_JSON, len(content)))
+        await self.exchange.start(200, self._head(body.content_type, len(content)))
         await self.exchange.write(content, more=False)
 
     async def send_stream(self, reply: Reply) -> None:
@@ -108,9 +107,9 @@ class Delivery:
             await self.exchange.write(reply.error(self._error(), count))
         await self.exchange.break_off(faults.ending(self.fault))
 
-    async def _send_half(self, content: bytes) -> None:
+    async def _send_half(self, content: bytes, kind: str) -> None:
         is_clean = faults.ending(self.fault) == "clean" and not self._meets("stall_after")
-        await self.exchange.start(200, self._head(_JSON, None if is_clean else len(content)))
+        await self.exchange.start(200, self._head(kind, None if is_clean else len(content)))
         await self.exchange.write(content[: len(content) // 2])
         if self._meets("stall_after"):
             await self.exchange.hang()

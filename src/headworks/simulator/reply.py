@@ -1,12 +1,16 @@
 """What every kind of answer can do, so that faults and accounts need not know the endpoint."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from typing import Literal, NamedTuple, Protocol, final
+from typing import Literal, NamedTuple, final
 
 import msgspec
+from typing_extensions import override
 
 from headworks.simulator.problems import Refusal
 from headworks.types import NO_USAGE, Usage
+
+JSON = "application/json"
 
 
 class Step(NamedTuple):
@@ -23,38 +27,58 @@ class Step(NamedTuple):
     tokens: int = 0
 
 
-class Body(Protocol):
-    """An answer, ready to be sent whole."""
+class Body(ABC):
+    """An answer, ready to be sent whole.
 
-    usage: Usage
+    Attributes:
+        usage: What it costs.
+        content_type: Of the whole answer.
+    """
 
+    usage: Usage = NO_USAGE
+    content_type: str = JSON
+
+    @abstractmethod
     def whole(self, *, usage: bool) -> bytes:
-        """Return the JSON body, with or without its usage."""
-        ...
+        """Return the body, with or without its usage."""
 
 
-class Reply(Body, Protocol):
+class Reply(Body):
     """An answer that can be sent in steps as well."""
 
+    @abstractmethod
     def steps(self, *, usage: bool) -> Iterator[Step]:
         """Yield the stream, with or without its usage."""
-        ...
 
+    @abstractmethod
     def error(self, refusal: Refusal, sent: int) -> bytes:
         """Return the event that says that the stream broke, after `sent` events."""
-        ...
 
 
 @final
-class Listing:
+class Listing(Body):
     """An answer that uses no tokens."""
 
     def __init__(self, body: object) -> None:
-        self._body, self.usage = body, NO_USAGE
+        self._body = body
 
-    def whole(self, *, usage: bool) -> bytes:  # noqa: ARG002 - it has none either way
+    @override
+    def whole(self, *, usage: bool) -> bytes:
         """Return the JSON body."""
         return msgspec.json.encode(self._body)
+
+
+@final
+class Raw(Body):
+    """Bytes of any type, such as a file's."""
+
+    def __init__(self, content: bytes, content_type: str, usage: Usage = NO_USAGE) -> None:
+        self._content, self.content_type, self.usage = content, content_type, usage
+
+    @override
+    def whole(self, *, usage: bool) -> bytes:
+        """Return the bytes."""
+        return self._content
 
 
 MALFORMED = b'data: {"id":"chatcmpl-broken","choices":[{"index":0,"delta":{"content":"\n\n'

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, final
 
 import msgspec
+from typing_extensions import override
 
 from headworks.core.tokens import is_reasoning
 from headworks.simulator import problems
@@ -15,11 +16,12 @@ from headworks.simulator.answers import (
     function_tools,
     obfuscation,
 )
+from headworks.simulator.asked import Asked
 from headworks.simulator.config import SimulatorConfig
 from headworks.simulator.fields import is_list, is_map, section, whole_number
-from headworks.simulator.meter import Meter
 from headworks.simulator.problems import Refusal
-from headworks.simulator.reply import Step
+from headworks.simulator.provider import Provider
+from headworks.simulator.reply import Reply, Step
 from headworks.types import Usage
 
 _LIMIT = "max_output_tokens"
@@ -40,18 +42,17 @@ _ECHOED: Mapping[str, Any] = {
 
 
 @final
-class ResponsesReply:
+class ResponsesReply(Reply):
     """The answer to one `/responses` request."""
 
-    def __init__(
-        self, fields: Mapping[str, Any], config: SimulatorConfig, meter: Meter, caller: str
-    ) -> None:
+    def __init__(self, provider: Provider, asked: Asked) -> None:
+        fields, meter = asked.fields, provider.meter
+        model = provider.served_model(asked, "responses")
         _check(fields)
         self._fields = fields
-        self._ask = _ask(fields, config)
-        model = self._ask.model
+        self._ask = _ask(fields, provider.config)
         meter.check_bound(model, _LIMIT, self._ask.limit)
-        prompt = meter.measure("responses", fields, caller)
+        prompt = meter.measure("responses", fields, asked.credential)
         self._answer = compose(self._ask, 0, lambda text: meter.split(text, model))
         self.usage = msgspec.structs.replace(
             prompt,
@@ -60,16 +61,14 @@ class ResponsesReply:
         )
         options = section(fields, "stream_options")
         self._obfuscates = options.get("include_obfuscation") is not False
-        self.id, self.created, self._sent = "", 0, 0
+        self.id, self.created, self._sent = f"resp_{asked.serial}", asked.created, 0
 
-    def name(self, serial: str, created: int) -> None:
-        """Set the id and the time that the answer shows."""
-        self.id, self.created = f"resp_{serial}", created
-
+    @override
     def whole(self, *, usage: bool) -> bytes:
         """Return the `response` object."""
         return msgspec.json.encode(self._response(usage=usage))
 
+    @override
     def steps(self, *, usage: bool) -> Iterator[Step]:
         """Yield the events of the stream, numbered from 0; the last is the terminal one."""
         answer, begun = self._answer, self._response("in_progress")
@@ -85,6 +84,7 @@ class ResponsesReply:
         yield Step("close", data)
         yield Step("done", self._event(f"response.{ended['status']}", response=ended))
 
+    @override
     def error(self, refusal: Refusal, sent: int) -> bytes:
         """Return an `error` event, in the flat form of the real one."""
         self._sent = sent

@@ -5,6 +5,7 @@ from itertools import zip_longest
 from typing import Any, final
 
 import msgspec
+from typing_extensions import override
 
 from headworks.core.tokens import is_reasoning
 from headworks.simulator import problems
@@ -17,12 +18,13 @@ from headworks.simulator.answers import (
     function_tools,
     obfuscation,
 )
+from headworks.simulator.asked import Asked
 from headworks.simulator.chance import Chance
 from headworks.simulator.config import SimulatorConfig
 from headworks.simulator.fields import choices, is_list, is_map, section, stops, whole_number
-from headworks.simulator.meter import Meter
 from headworks.simulator.problems import Refusal
-from headworks.simulator.reply import Step
+from headworks.simulator.provider import Provider
+from headworks.simulator.reply import Reply, Step
 from headworks.types import Usage
 
 _LIMITS = ("max_completion_tokens", "max_tokens")
@@ -30,18 +32,17 @@ _encode = msgspec.json.encode
 
 
 @final
-class ChatReply:
+class ChatReply(Reply):
     """The answer to one chat request."""
 
-    def __init__(
-        self, fields: Mapping[str, Any], config: SimulatorConfig, meter: Meter, caller: str
-    ) -> None:
+    def __init__(self, provider: Provider, asked: Asked) -> None:
+        fields, meter = asked.fields, provider.meter
+        model = provider.served_model(asked, "chat")
         _check(fields)
-        self._ask = _ask(fields, config)
+        self._ask = _ask(fields, provider.config)
         for name in _LIMITS:
-            meter.check_bound(self._ask.model, name, whole_number(fields, name))
-        prompt = meter.measure("chat", fields, caller)
-        model = self._ask.model
+            meter.check_bound(model, name, whole_number(fields, name))
+        prompt = meter.measure("chat", fields, asked.credential)
         self._answers = [
             compose(self._ask, index, lambda text: meter.split(text, model))
             for index in range(choices(fields))
@@ -55,12 +56,9 @@ class ChatReply:
         self._wants_usage = options.get("include_usage") is True
         self._obfuscates = options.get("include_obfuscation") is not False
         self._fingerprint = "fp_" + Chance("fingerprint", model).hex(10)
-        self.id, self.created = "", 0
+        self.id, self.created = f"chatcmpl-{asked.serial[:29]}", asked.created
 
-    def name(self, serial: str, created: int) -> None:
-        """Set the id and the time that the answer shows."""
-        self.id, self.created = f"chatcmpl-{serial[:29]}", created
-
+    @override
     def whole(self, *, usage: bool) -> bytes:
         """Return the `chat.completion` object."""
         listed = [_choice(index, answer) for index, answer in enumerate(self._answers)]
@@ -69,6 +67,7 @@ class ChatReply:
             body["usage"] = usage_object(self.usage)
         return _encode({**body, **self._tail()})
 
+    @override
     def steps(self, *, usage: bool) -> Iterator[Step]:
         """Yield `chat.completion.chunk` events: choices take turns, token by token."""
         for index, answer in enumerate(self._answers):
@@ -90,7 +89,8 @@ class ChatReply:
             yield Step("usage", _event({**last, "usage": usage_object(self.usage)}))
         yield Step("done", b"data: [DONE]\n\n")
 
-    def error(self, refusal: Refusal, sent: int) -> bytes:  # noqa: ARG002 - chats do not number events
+    @override
+    def error(self, refusal: Refusal, sent: int) -> bytes:
         """Return an event that ends the stream as failed."""
         return _event({"error": refusal.error})
 

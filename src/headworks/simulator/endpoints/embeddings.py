@@ -8,28 +8,32 @@ from math import sqrt
 from typing import Any, final
 
 import msgspec
+from typing_extensions import override
 
+from headworks.simulator.asked import Asked
 from headworks.simulator.fields import is_list, whole_number
-from headworks.simulator.meter import Meter
 from headworks.simulator.problems import Refusal, missing
-from headworks.types import Usage
+from headworks.simulator.provider import Provider
+from headworks.simulator.reply import Body
 
 _LARGE, _SMALL = 3_072, 1_536
 _MOST_INPUTS = 2_048
 
 
 @final
-class EmbeddingsReply:
+class EmbeddingsReply(Body):
     """The answer to one embeddings request; it has no stream."""
 
-    def __init__(self, fields: Mapping[str, Any], meter: Meter, caller: str) -> None:
+    def __init__(self, provider: Provider, asked: Asked) -> None:
+        fields = asked.fields
+        self._model = provider.served_model(asked, "embeddings")
         self._inputs = _inputs(fields)
-        self._model = str(fields["model"])
         most = _LARGE if "large" in self._model else _SMALL
         self._size = whole_number(fields, "dimensions", most) or most
         self._packs = fields.get("encoding_format") == "base64"
-        self.usage: Usage = meter.measure("embeddings", fields, caller)
+        self.usage = provider.meter.measure("embeddings", fields, asked.credential)
 
+    @override
     def whole(self, *, usage: bool) -> bytes:
         """Return the list of embeddings."""
         body: dict[str, Any] = {

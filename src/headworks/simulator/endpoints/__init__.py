@@ -1,0 +1,1 @@
+"""What each path of the practice OpenAI answers: one file a family of paths."""

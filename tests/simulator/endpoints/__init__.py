@@ -1,0 +1,1 @@
+"""Each family of paths of the practice OpenAI."""
