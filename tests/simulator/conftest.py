@@ -56,6 +56,7 @@ class Visit:
     fields: Mapping[str, Any]
     headers: Mapping[str, str] = field(default_factory=dict[str, str])
     status: int = 0
+    head: dict[str, str] = field(default_factory=dict[str, str])
     body: bytes = b""
     ended: bool = False
 
@@ -83,6 +84,7 @@ class Visit:
 
     async def _send(self, message):
         self.status = message.get("status", self.status)
+        self.head |= {k.decode(): v.decode() for k, v in message.get("headers", ())}
         self.body += message.get("body", b"")
         self.ended = message["type"].endswith("body") and not message.get("more_body")
 

@@ -6,7 +6,7 @@ from typing import Any, final
 import msgspec
 
 from headworks.ports import Clock
-from headworks.simulator import faults, problems, routes
+from headworks.simulator import faults, routes
 from headworks.simulator.answers import digest
 from headworks.simulator.asked import Asked
 from headworks.simulator.chance import Chance
@@ -32,7 +32,6 @@ class Simulator:
         self.provider = Provider(config, clock, tokenizer)
         self.books = self.provider.books
         self._faults = Faults(config.faults, config.seed)
-        self._callers = {secret: name for name, secret in config.credentials.items()}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one HTTP request."""
@@ -44,15 +43,16 @@ class Simulator:
             return
         attempt = self.books.open(exchange.method, exchange.path)
         attempt.request_id = "req_" + Chance(self.config.seed, "request", attempt.n).hex(32)
+        headers = {"x-request-id": attempt.request_id, "openai-version": "2020-10-01"}
         outcome = "gone"
         try:
             await exchange.read()
-            await exchange.while_connected(self._serve(exchange, attempt))
+            await exchange.while_connected(self._serve(exchange, attempt, headers))
             outcome = "completed"
         except Refusal as refusal:
             outcome, attempt.status = "refused", refusal.status
             self.books.close(attempt, outcome)
-            head = {**refusal.headers, **self._headers(attempt), "openai-processing-ms": "0"}
+            head = {**refusal.headers, **headers, "openai-processing-ms": "0"}
             await exchange.answer(refusal.status, refusal.content, head)
         except Gone:
             pass
@@ -77,10 +77,13 @@ class Simulator:
         head = {"content-type": "application/json"}
         await exchange.answer(200 if page else 404, msgspec.json.encode(content), head)
 
-    async def _serve(self, exchange: Exchange, attempt: Attempt) -> None:
+    async def _serve(self, exchange: Exchange, attempt: Attempt, headers: dict[str, str]) -> None:
         """Find the endpoint, authenticate, let an early fault strike, answer."""
         route, names = routes.find(exchange.method, exchange.path)
-        attempt.credential = self._authenticate(exchange)
+        account = self.provider.accounts.authenticate(exchange.headers)
+        attempt.credential = account.name
+        headers["openai-organization"] = account.organization
+        headers["openai-project"] = account.project
         fields = exchange.fields() if route.takes == "json" else {}
         serial = Chance(self.config.seed, "answer", attempt.n).hex(48)
         asked = Asked(
@@ -93,39 +96,28 @@ class Simulator:
             names,
         )
         attempt.model = asked.model
-        delivery = self._delivery(exchange, attempt, fields)
+        delivery = self._delivery(exchange, attempt, headers, fields)
         await delivery.strike_early()
         body = route.answer(self.provider, asked)
+        admission = self.provider.admit(asked, account, body.usage)
+        headers.update(admission.headers)
         if isinstance(body, Reply) and fields.get("stream") is True:
             await delivery.send_stream(body)
         else:
             await delivery.send_whole(body)
+        admission.settle(attempt.usage)
 
     def _delivery(
-        self, exchange: Exchange, attempt: Attempt, fields: Mapping[str, Any]
+        self,
+        exchange: Exchange,
+        attempt: Attempt,
+        headers: dict[str, str],
+        fields: Mapping[str, Any],
     ) -> Delivery:
         ordered = exchange.headers.get(faults.HEADER)
         key = digest(fields, self.config.seed)
         fault = self._faults.choose(ordered, exchange.path, attempt.model, key)
         attempt.fault = faults.label(fault)
         pace = self.config.pace(attempt.model)
-        headers, now = self._headers(attempt), self._clock.now()
+        now = self._clock.now()
         return Delivery(exchange, attempt, self.books, self._clock, pace, fault, headers, now)
-
-    def _authenticate(self, exchange: Exchange) -> str:
-        """Return the name of the credential that the request carries."""
-        given = exchange.headers.get(b"authorization", b"").decode("latin-1")
-        scheme, _, key = given.partition(" ")
-        if scheme.lower() != "bearer" or not key.strip():
-            raise problems.no_key()
-        name = self._callers.get(key.strip())
-        if name is None:
-            raise problems.wrong_key(key.strip())
-        return name
-
-    def _headers(self, attempt: Attempt) -> dict[str, str]:
-        return {
-            "x-request-id": attempt.request_id,
-            "openai-version": "2020-10-01",
-            "openai-organization": self.config.organization,
-        }

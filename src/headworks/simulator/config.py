@@ -27,6 +27,49 @@ FaultName = Literal[
 Ending = Literal["fin", "rst", "clean"]
 """How a cut ends: the connection closed in mid-body, reset, or the body ended as if complete."""
 
+Era = Literal["2024", "2025"]
+"""Until early 2025 the bound of the output was charged too, and 16 tokens where none was set."""
+
+
+class SimulatedCredential(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A key of the practice provider.
+
+    Attributes:
+        secret: What the client sends.
+        organization: Whom the key belongs to; None takes the simulator's.
+        project: Keys of one project share its limits; None is a project of the key's own.
+        quota: Dollars after which the provider refuses: `insufficient_quota`.
+    """
+
+    secret: str
+    organization: str | None = None
+    project: str | None = None
+    quota: Decimal | None = None
+
+
+class RateLimit(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Limits of a group of models; all models that fit share one set of buckets a project.
+
+    Attributes:
+        models: Shell-style pattern of model names.
+        rpm: Requests a minute; `rpd` a day, shown in the headers instead where it is set.
+        tpm: Tokens a minute; `ipm` images a minute.
+        batch_tokens: Input tokens of all batches that are not at their end.
+        ramp: Tokens a minute above which traffic may grow by a half in 15 minutes, not faster.
+        era: How a request is charged.
+        settles: Whether the real usage replaces the charge once an answer has ended.
+    """
+
+    models: str = "*"
+    rpm: int | None = None
+    rpd: int | None = None
+    tpm: int | None = None
+    ipm: int | None = None
+    batch_tokens: int | None = None
+    ramp: int | None = None
+    era: Era = "2025"
+    settles: bool = False
+
 
 class SimulatedPrice(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Nano-dollars per token; a dollar per million tokens is 1,000. No `cached`: as `input`."""
@@ -98,6 +141,7 @@ class SimulatorConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     Attributes:
         credentials: Secrets by name; the name shows in the log and the invoice, the secret never.
+        limits: The first whose pattern fits a model is that model's.
         models: Served besides all that have a price.
         prices: By model name, or by `name@tier` for the tiers that cost otherwise; None takes the
             catalogue's.
@@ -106,11 +150,12 @@ class SimulatorConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         keep: Attempts that the log remembers; the invoice forgets none.
     """
 
-    credentials: dict[str, str] = msgspec.field(
+    credentials: dict[str, str | SimulatedCredential] = msgspec.field(
         default_factory=lambda: {"simulator": "sk-simulator"}
     )
     models: dict[str, SimulatedModel | None] = {}
     prices: dict[str, SimulatedPrice] | None = None
+    limits: Sequence[RateLimit] = ()
     latency: Latency = NO_WAIT
     speed: float = 1.0
     faults: Sequence[FaultRule] = ()

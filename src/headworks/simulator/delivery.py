@@ -1,6 +1,5 @@
 """Sends an answer at the model's pace, bills it as it goes, and lets its fault strike."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import final
 
@@ -28,7 +27,7 @@ class Delivery:
     clock: Clock
     pace: Latency
     fault: FaultRule | None
-    headers: Mapping[str, str]
+    headers: dict[str, str]
     started: float
 
     async def strike_early(self) -> None:

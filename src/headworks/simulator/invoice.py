@@ -125,6 +125,12 @@ class Books:
             self._attempts = deque(still, maxlen=self._attempts.maxlen)
             self._count = self._open
 
+    def spent(self, credential: str) -> int:
+        """Return the nano-dollars billed to one key so far."""
+        with self._settled:
+            line = self._sums.credentials.get(credential)
+            return line.nano_usd if line else 0
+
     def wait_settled(self, seconds: float) -> bool:
         """Block until no attempt is open; return whether that came about in time."""
         with self._settled:

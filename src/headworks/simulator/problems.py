@@ -24,7 +24,7 @@ _MESSAGES = {
     500: "The server had an error while processing your request. Sorry about that!",
     503: "The server is currently overloaded with other requests. Sorry about that!",
 }
-_QUOTA = (
+QUOTA = (
     "You exceeded your current quota, please check your plan and billing details. For more "
     "information on this error, read the docs: "
     "https://platform.openai.com/docs/guides/error-codes/api-errors."
@@ -234,7 +234,7 @@ def ordered(rule: FaultRule, model: str) -> Refusal:
     kind = _TYPES.get(code or "", kind)
     message = _MESSAGES.get(rule.status, f"The request failed with status {rule.status}.")
     if kind == "insufficient_quota":
-        message = _QUOTA
+        message = QUOTA
     elif code == "rate_limit_exceeded":
         wait = 1 if wait is None else wait
         message = (

@@ -1,0 +1,111 @@
+"""What a request is charged at admission: the provider's guess, before a token is counted.
+
+Measured on idle accounts as limit minus remaining. Chats and embeddings are guessed by their
+characters; only `/responses` is charged by its real tokens.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+from headworks.simulator.config import Era
+from headworks.simulator.fields import is_list, is_map
+
+_CHARACTERS = 4  # a token, for the guess
+_MESSAGE = {"2024": 1, "2025": 3}
+_IMAGE = 765
+_UNBOUND = 16
+_RESPONSE, _RESPONSE_WITH_TOOLS = 19, 217
+
+
+class Charge(NamedTuple):
+    """What one request takes from the buckets, besides one request."""
+
+    tokens: int = 0
+    images: int = 0
+
+
+def charge(path: str, fields: Mapping[str, Any], tokens: int, era: Era) -> Charge | None:
+    """Return the charge of a request at `path` whose prompt has so many `tokens`.
+
+    None: this path has no limit by model.
+    """
+    guess = _GUESSES.get(path)
+    return None if guess is None else guess(fields, tokens, era)
+
+
+def _chat(fields: Mapping[str, Any], tokens: int, era: Era) -> Charge:  # noqa: ARG001 - one shape for all
+    messages = fields.get("messages")
+    listed = messages if is_list(messages) else []
+    parts = list(_parts(listed))
+    images = sum(1 for part in parts if not isinstance(part, str))
+    characters = sum(len(part) for part in parts if isinstance(part, str))
+    guess = _tokens(characters) + _MESSAGE[era] * len(listed) + _IMAGE * images
+    bound = _number(fields, "max_completion_tokens") or _number(fields, "max_tokens")
+    if era == "2024":
+        return Charge(guess + (bound or _UNBOUND * (_number(fields, "n") or 1)), images)
+    return Charge(max(guess, bound), images)
+
+
+def _completion(fields: Mapping[str, Any], tokens: int, era: Era) -> Charge:  # noqa: ARG001 - one shape for all
+    guess = _tokens(_length(fields.get("prompt")))
+    return Charge(guess + (_number(fields, "max_tokens") or _UNBOUND if era == "2024" else 0))
+
+
+def _embeddings(fields: Mapping[str, Any], tokens: int, era: Era) -> Charge:  # noqa: ARG001 - one shape for all
+    return Charge(_tokens(_length(fields.get("input"))))
+
+
+def _response(fields: Mapping[str, Any], tokens: int, era: Era) -> Charge:  # noqa: ARG001 - one shape for all
+    return Charge(tokens + (_RESPONSE_WITH_TOOLS if fields.get("tools") else _RESPONSE))
+
+
+def _picture(fields: Mapping[str, Any], tokens: int, era: Era) -> Charge:  # noqa: ARG001 - one shape for all
+    return Charge(tokens, _number(fields, "n") or 1)
+
+
+def _moderation(fields: Mapping[str, Any], tokens: int, era: Era) -> Charge:  # noqa: ARG001 - one shape for all
+    return Charge(_tokens(_length(fields.get("input"))))
+
+
+_Guess = Callable[[Mapping[str, Any], int, Era], Charge]
+_GUESSES: Mapping[str, _Guess] = {
+    "/v1/chat/completions": _chat,
+    "/v1/completions": _completion,
+    "/v1/embeddings": _embeddings,
+    "/v1/images/edits": _picture,
+    "/v1/images/generations": _picture,
+    "/v1/images/variations": _picture,
+    "/v1/moderations": _moderation,
+    "/v1/responses": _response,
+}
+
+
+def _tokens(characters: int) -> int:
+    return -(-characters // _CHARACTERS)
+
+
+def _number(fields: Mapping[str, Any], name: str) -> int:
+    value = fields.get(name)
+    return value if isinstance(value, int) else 0
+
+
+def _parts(messages: list[Any]) -> Iterator[str | None]:
+    """Yield the texts of all messages, and None for each image."""
+    for message in messages:
+        content = message.get("content") if is_map(message) else None
+        if isinstance(content, str):
+            yield content
+        for part in content if is_list(content) else []:
+            if is_map(part) and "image_url" in part:
+                yield None
+            elif is_map(part) and isinstance(part.get("text"), str):
+                yield part["text"]
+
+
+def _length(given: object) -> int:
+    """Return the characters of a text or of several; a token number counts as four."""
+    if isinstance(given, str):
+        return len(given)
+    if isinstance(given, int):
+        return _CHARACTERS
+    return sum(_length(item) for item in given) if is_list(given) else 0
