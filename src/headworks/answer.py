@@ -6,8 +6,7 @@ error can only be told to the caller.
 """
 
 from collections.abc import AsyncGenerator, AsyncIterator
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import msgspec
 
@@ -15,6 +14,7 @@ from headworks.core.classify import classify
 from headworks.core.endpoints import endpoint
 from headworks.core.pricing import dearer, parse_usage
 from headworks.core.streams import NOTHING, Reported, Stream, is_given, is_json, open_stream
+from headworks.core.wire import media_type
 from headworks.errors import MalformedResponse
 from headworks.ports import Estimator, Hold, Ledger, UpstreamResponse
 from headworks.types import NO_USAGE, Call, Certainty, Request, Usage
@@ -31,8 +31,7 @@ _DRAIN = 0.1
 """Seconds to read a finished stream's last bytes, so that its connection can be used again."""
 
 
-@dataclass(slots=True)
-class Answer:
+class Answer(msgspec.Struct):
     """An answer past its commit point: `whole`, or a `stream` of events, or neither: raw bytes.
 
     Attributes:
@@ -68,14 +67,14 @@ class Answer:
         kind = endpoint(request.method, request.path)
         self.is_billed, self.must_be_json = _is_billed(request), kind.takes_model
         self.is_owed = self.is_billed and bool(request.model) and not kind.is_free
-        media_type = _media_type(self.response)
-        if media_type == b"text/event-stream":
+        sent = _media_type(self.response)
+        if sent == b"text/event-stream":
             self.stream = open_stream(kind.dialect, request)
             self._source = self.response.chunks()
             self.first = await self.events()
         elif request.stream and kind.dialect != "opaque":
             await self._refuse_whole(most)
-        elif self.is_billed and (self.must_be_json or media_type == b"application/json"):
+        elif self.is_billed and (self.must_be_json or sent == b"application/json"):
             self._read_whole(await self.response.read(most))
 
     async def events(self) -> bytes | None:
@@ -107,6 +106,12 @@ class Answer:
             usage, certainty = self._used()
             self.call.usage = usage
             charge(self.call, self.hold.settle(usage, certainty, outcome))
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
 
     async def aclose(self) -> None:
         """Book what is not booked yet and give the connection back. Idempotent."""
@@ -180,5 +185,5 @@ def _is_billed(request: Request) -> bool:
 def _media_type(response: UpstreamResponse) -> bytes:
     for name, value in response.headers:
         if name == b"content-type":
-            return value.partition(b";")[0].strip().lower()
+            return media_type(value)
     return b""

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import aclosing, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from headworks.core.wire import error_response, retry_headers
@@ -74,7 +74,7 @@ class Engine:
             estimate = self.estimator.estimate(request)
             reservation = await self.limits.reserve(caller, estimate)
             try:
-                async with aclosing(await self.dispatcher.dispatch(call, estimate)) as answer:
+                async with await self.dispatcher.dispatch(call, estimate) as answer:
                     response = await self.relay.relay(answer, call)
                     yield response
             finally:

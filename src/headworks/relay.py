@@ -1,6 +1,6 @@
 """Carries an answer to its caller, and settles before the caller's last byte."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable
 from dataclasses import dataclass
 
 from headworks.answer import Answer
@@ -79,9 +79,9 @@ class Relay:
             raise
         await self._settle(answer, call)
 
-    async def _settle(self, answer: Answer, call: Call) -> None:
+    def _settle(self, answer: Answer, call: Call) -> Awaitable[None]:
         call.outcome = "completed"
-        await answer.settle(call.outcome)
+        return answer.settle(call.outcome)
 
     def _headers(self, answer: Answer, call: Call) -> tuple[tuple[bytes, bytes], ...]:
         headers = answer_headers(call, answer.response.headers, self.clock.now())

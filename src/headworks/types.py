@@ -1,11 +1,12 @@
 """The nouns: what flows through the engine."""
 
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from hmac import compare_digest
 from typing import Any, Literal, final
 
 import msgspec
+from msgspec.structs import force_setattr as set_field
 from typing_extensions import override
 
 Headers = tuple[tuple[bytes, bytes], ...]
@@ -69,6 +70,8 @@ class Request(msgspec.Struct, frozen=True):
         content: The body's bytes as they came.
         fields: The body's top-level JSON fields; empty when the body is not a JSON object.
         timeout: Seconds that the caller is prepared to wait, None when it did not say.
+        model: The model the caller asked for, "" when it named none. Follows from `fields`.
+        stream: Whether the caller wants server-sent events. Follows from `fields`.
     """
 
     method: str
@@ -79,17 +82,13 @@ class Request(msgspec.Struct, frozen=True):
     fields: Mapping[str, Any] = msgspec.field(default_factory=dict[str, Any])
     tags: Tags = Tags()
     timeout: float | None = None
+    model: str = ""
+    stream: bool = False
 
-    @property
-    def model(self) -> str:
-        """The model the caller asked for, "" when it named none."""
+    def __post_init__(self) -> None:
         model = self.fields.get("model", "")
-        return model if isinstance(model, str) else ""
-
-    @property
-    def stream(self) -> bool:
-        """Whether the caller wants server-sent events."""
-        return self.fields.get("stream") is True
+        set_field(self, "model", model if isinstance(model, str) else "")
+        set_field(self, "stream", self.fields.get("stream") is True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,8 +171,7 @@ class Usage(msgspec.Struct, frozen=True):
 NO_USAGE = Usage()
 
 
-@dataclass(slots=True)
-class Response:
+class Response(msgspec.Struct):
     """What the caller gets: whole bytes, or chunks that live as long as the call."""
 
     status: int
@@ -181,8 +179,7 @@ class Response:
     content: bytes | AsyncIterator[bytes]
 
 
-@dataclass(slots=True)
-class Call:
+class Call(msgspec.Struct):
     """One call in flight. Each field is written once, by the step that learns it.
 
     Attributes:
@@ -209,4 +206,4 @@ class Call:
     cost: int | None = 0
     outcome: str = "abandoned"
     cache: Literal["miss", "hit"] = "miss"
-    trail: list[str] = field(default_factory=list[str])
+    trail: list[str] = []

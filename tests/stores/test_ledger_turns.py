@@ -8,7 +8,7 @@ import pytest
 
 from headworks.errors import LedgerUnavailable
 from headworks.types import Usage
-from tests.stores.books import call, open_ledger, route
+from tests.stores.books import call, open_ledger, route, rows
 
 pytestmark = pytest.mark.anyio
 
@@ -67,6 +67,23 @@ async def test_one_faulty_row_does_not_refuse_the_others(tmp_path):
             False,
         ]
         assert states(ledger.path) == ["held", "held"]
+
+
+async def test_a_row_that_must_be_rewritten_changes_nothing_beside_it(tmp_path):
+    """A name that no file can hold is spelled with a question mark; all else counts once."""
+    with closing(open_ledger(tmp_path / "l.db")) as ledger:
+        first = await ledger.hold(call("call_0"), ROUTE, Usage(1, 1))
+        first.settle(Usage(1, 0), "exact", "completed")
+        odd = ledger.hold(call("call_\ud800"), ROUTE, Usage(1, 1))
+        same = [ledger.hold(call("call_1"), ROUTE, Usage(1, 1)) for _ in range(2)]
+        *held, refused = await asyncio.gather(odd, *same, return_exceptions=True)
+
+        assert isinstance(refused, LedgerUnavailable)
+        assert not any(isinstance(hold, BaseException) for hold in held)
+        assert [row["call"] for row in rows(ledger.path)] == ["call_0", "call_?", "call_1"]
+        assert states(ledger.path) == ["settled", "held", "held"]
+        seen = ledger.statistics()
+        assert (seen.rows, seen.open_holds, seen.duplicates, seen.failures) == (3, 2, 0, 1)
 
 
 async def test_a_locked_file_refuses_all_and_forgets_nothing(tmp_path):

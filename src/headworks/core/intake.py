@@ -1,11 +1,13 @@
 """Reads a request as it came: what may go on, what steers us, and what is refused at the door."""
 
 from collections.abc import Iterable
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 from headworks.core.durations import seconds
 from headworks.core.endpoints import Endpoint, endpoint, normalise
+from headworks.core.memo import remembered
 from headworks.core.strict_json import parse_object
+from headworks.core.wire import media_type
 from headworks.errors import InvalidRequest, UnsupportedMediaType
 from headworks.types import Headers, Priority, Request, Secret, Tags
 
@@ -24,6 +26,7 @@ _FORWARDED = frozenset(
 _KEPT_BACK = frozenset({b"openai-organization", b"openai-project"})
 _OURS = b"x-headworks-"
 _STEERING = frozenset({b"content-encoding", b"x-stainless-read-timeout", b"x-stainless-timeout"})
+_KEYS = frozenset({b"authorization", b"api-key"})
 _MARGIN = 1.0
 """Seconds before the end of a client's patience at which our answer is to be there."""
 
@@ -47,13 +50,13 @@ def read_request(
     steering: dict[bytes, bytes] = {}
     ours: dict[bytes, bytes] = {}
     for field in headers:
-        name = field[0]
-        if name in _FORWARDED or (name.startswith(b"openai-") and name not in _KEPT_BACK):
+        use = _use(field[0])
+        if use == "forwarded":
             forwarded.append(field)
-        elif name in _STEERING:
-            steering[name] = field[1]
-        elif name.startswith(_OURS):
-            ours[name[len(_OURS) :]] = field[1]
+        elif use == "steering":
+            steering[field[0]] = field[1]
+        elif use == "ours":
+            ours[field[0][len(_OURS) :]] = field[1]
     if steering.get(b"content-encoding", b"identity") != b"identity":
         raise UnsupportedMediaType("Send the body as it is: content-encoding is not accepted.")
     fields = _fields(kind, method, forwarded, content)
@@ -62,13 +65,25 @@ def read_request(
     return Request(method, path, query, tuple(forwarded), content, fields, tags, timeout)
 
 
+@remembered
+def _use(name: bytes) -> Literal["forwarded", "steering", "ours"] | None:
+    """Return what a header field is for, None where we leave it alone."""
+    if name in _FORWARDED or (name.startswith(b"openai-") and name not in _KEPT_BACK):
+        return "forwarded"
+    if name in _STEERING:
+        return "steering"
+    return "ours" if name.startswith(_OURS) else None
+
+
 def presented_key(headers: Iterable[tuple[bytes, bytes]]) -> Secret | None:
     """Return the key that the caller shows: a bearer token, or Azure's `api-key`."""
     for name, value in headers:
-        if name == b"authorization" and value[:7].lower() == b"bearer ":
-            return Secret(value[7:].strip().decode("latin-1"))
+        if name not in _KEYS:
+            continue
         if name == b"api-key":
             return Secret(value.decode("latin-1"))
+        if value[:7].lower() == b"bearer ":
+            return Secret(value[7:].strip().decode("latin-1"))
     return None
 
 
@@ -95,8 +110,7 @@ def _fields(
 def _is_json(headers: Headers | list[Any]) -> bool:
     for name, value in headers:
         if name == b"content-type":
-            media_type = value.partition(b";")[0].strip().lower()
-            return media_type == b"application/json"
+            return media_type(value) == b"application/json"
     return False
 
 

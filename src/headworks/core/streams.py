@@ -288,7 +288,7 @@ class ResponsesStream(Stream):
         body = error.body()["error"]
         if self._id is not None:
             self._number += 1
-            failed = {
+            failed: dict[str, Any] = {
                 "type": "response.failed",
                 "sequence_number": self._number,
                 "response": {
@@ -296,6 +296,7 @@ class ResponsesStream(Stream):
                     "object": "response",
                     "status": "failed",
                     "error": {"code": body["code"] or body["type"], "message": body["message"]},
+                    "output": [],  # frameworks walk through it before they look at the error
                 },
             }
             out = encode(b"response.failed", msgspec.json.encode(failed))

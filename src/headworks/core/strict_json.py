@@ -63,6 +63,6 @@ def _bound(value: dict[str, Any]) -> None:
         level = [
             child
             for item in level
-            for child in (cast("dict[str, Any]", item).values() if type(item) is dict else item)
+            for child in (item.values() if item.__class__ is dict else item)
             if type(child) in _CONTAINERS
         ]

@@ -1,11 +1,12 @@
 """What our answers look like on the wire: header fields, and errors in OpenAI's shape."""
 
 import math
-from functools import lru_cache
+from collections.abc import Sequence
 from urllib.parse import quote
 
 import msgspec
 
+from headworks.core.memo import remembered
 from headworks.errors import (
     CallError,
     NoRouteLeft,
@@ -34,8 +35,27 @@ _OBEYED = 60.0
 """Seconds of Retry-After up to which all official clients obey it."""
 
 _LONGEST_ROUTE = 256
+_NUL, _LF, _CR = b"\0\n\r"
 
 _encode = msgspec.json.encode
+
+
+def message_head(lines: Sequence[bytes]) -> bytes:
+    """Return the head of an HTTP message that consists of these lines, with its last empty line.
+
+    Raises:
+        ValueError: A line holds CR, LF or NUL: it could be read as two.
+    """
+    text = b"".join(lines)
+    if _CR in text or _LF in text or _NUL in text:
+        raise ValueError("A line of a head holds no CR, LF or NUL")
+    return b"\r\n".join((*lines, b"", b""))
+
+
+@remembered
+def media_type(value: bytes) -> bytes:
+    """Return what a content-type says, without its parameters, in lower case."""
+    return value.partition(b";")[0].strip().lower()
 
 
 def answer_headers(call: Call, upstream: Headers, now: float) -> Headers:
@@ -48,7 +68,7 @@ def answer_headers(call: Call, upstream: Headers, now: float) -> Headers:
     return (*passed, *call_headers(call, now))
 
 
-@lru_cache(maxsize=256)
+@remembered
 def _shown_as(name: bytes) -> bytes | None:
     """Return the name by which callers see a provider's field, None when they do not."""
     if name in _PASSED:
@@ -83,7 +103,8 @@ def _visible(text: str) -> bytes:
 
 def usd(nano: int) -> str:
     """Return nano-dollars as US dollars, exact: nine decimals."""
-    return f"{nano // 1_000_000_000}.{nano % 1_000_000_000:09d}"
+    digits = str(nano).zfill(10)
+    return f"{digits[:-9]}.{digits[-9:]}"
 
 
 def error_response(error: CallError) -> Response:

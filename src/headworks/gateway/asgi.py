@@ -8,13 +8,14 @@ from headworks.core.intake import presented_key, read_request
 from headworks.engine import Engine
 from headworks.errors import BodyTooLarge, InvalidRequest, WebSocketUnsupported
 from headworks.gateway.exchange import DEPARTURE
-from headworks.types import Response
+from headworks.types import Request, Response
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
+_TELLING = frozenset({b"content-length", b"upgrade"})
 _BODILESS = frozenset({204, 304})
 _LONGEST_NUMBER = 20
 """Digits of a content-length; what has more is no length."""
@@ -49,7 +50,10 @@ class Gateway:
 
     async def _answer(self, engine: Engine, scope: Scope, exchange: "_Exchange") -> None:
         try:
-            await self._serve(engine, scope, exchange)
+            request = await self._read(scope, exchange)
+            exchange.watch(scope)
+            async with engine.call(request, presented_key(scope["headers"])) as response:
+                await exchange.respond(response)
         except _CallerGone:
             return
         except Exception as error:
@@ -57,16 +61,13 @@ class Gateway:
                 raise  # too late for an answer: the connection breaks, which says the same
             await exchange.respond(engine.refusal(error))
 
-    async def _serve(self, engine: Engine, scope: Scope, exchange: "_Exchange") -> None:
+    async def _read(self, scope: Scope, exchange: "_Exchange") -> Request:
         headers: list[tuple[bytes, bytes]] = scope["headers"]
         content = await exchange.read_body(headers, self._max_body())
         path: bytes = scope.get("raw_path") or scope["path"].encode()
-        request = read_request(
+        return read_request(
             scope["method"], path.decode("latin-1"), scope["query_string"], headers, content
         )
-        exchange.watch(scope)
-        async with engine.call(request, presented_key(headers)) as response:
-            await exchange.respond(response)
 
 
 class _Exchange:
@@ -106,6 +107,8 @@ class _Exchange:
             WebSocketUnsupported: The caller wants another protocol.
         """
         for name, value in headers:
+            if name not in _TELLING:
+                continue
             if name == b"content-length" and _length(value) > most:
                 raise _too_large(most)
             if name == b"upgrade" and value.lower() == b"websocket":

@@ -12,6 +12,7 @@ from uvicorn._types import ASGI3Application, ASGIReceiveEvent, ASGISendEvent, HT
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 
+from headworks.core.wire import message_head
 from headworks.errors import CallError, InternalError, ShuttingDown
 from headworks.gateway.lifecycle import Lifecycle
 from headworks.system import SystemRandom
@@ -20,12 +21,7 @@ log = logging.getLogger("headworks.gateway")
 
 Fields = Iterable[tuple[bytes, bytes]]
 
-_CONTROLS = bytes([*range(9), *range(10, 32), 127])
-"""Bytes that no header field may hold; the tab is the one control that may stand in a value."""
-
 _STATUS_LINE = {status: line[:-2] for status, line in STATUS_LINE.items()}
-_END = (b"", b"")
-"""What makes a join of lines end with an empty one."""
 
 DEPARTURE = "headworks.departure"
 """Names the extension by which an app is told at once that its caller is gone."""
@@ -83,8 +79,8 @@ class Exchange(RequestResponseCycle):
         more_body: bool,
         expects_continue: bool,
     ) -> None:
-        cast("Any", scope)["extensions"] = {DEPARTURE: self.on_departure}
-        self.scope = scope
+        self.scope: Any = cast("Any", scope)  # uvicorn's type has no extensions
+        self.scope["extensions"] = {DEPARTURE: self.on_departure}
         self.keep_alive = keep_alive
         self.more_body = more_body
         self.waiting_for_100_continue = expects_continue
@@ -120,7 +116,7 @@ class Exchange(RequestResponseCycle):
             log.exception("the application failed")
             self.fail(InternalError())
         finally:
-            cast("Any", self.scope)["extensions"] = {}  # else scope and exchange hold each other
+            self.scope["extensions"] = {}  # else scope and exchange hold each other
             lifecycle.in_flight -= 1
             lifecycle.finished += 1
 
@@ -194,21 +190,18 @@ class Exchange(RequestResponseCycle):
         lines = [_STATUS_LINE[status]]
         has_length = False
         told = (*self._connection.default_fields(), *fields)
-        by_name = dict(told)
-        for name in _FRAMING.intersection(by_name):
-            has_length = self._take_framing(name.lower(), by_name[name]) or has_length
-        if not _NOT_TOLD.isdisjoint(by_name):
+        framing = [field for field in told if field[0] in _FRAMING]
+        for name, value in framing:
+            has_length = self._take_framing(name.lower(), value) or has_length
+        if len(framing) > has_length:
             told = tuple(field for field in told if field[0] not in _NOT_TOLD)
         lines += map(b": ".join, told)
         self._frame(lines, bodiless=status in _BODILESS, has_length=has_length)
         if not self.keep_alive:
             lines.append(b"connection: close")
-        lines += _END
-        head = b"\r\n".join(lines)
-        if len(head) - len(head.translate(None, _CONTROLS)) != 2 * len(lines) - 2:
-            raise ValueError("a response header holds a control character")
+        self._head = message_head(lines)
+        self._flush = self._connection.loop.call_soon(self._send_head)
         self.response_started, self.waiting_for_100_continue = True, False
-        self._head, self._flush = head, self._connection.loop.call_soon(self._send_head)
 
     def _take_framing(self, name: bytes, value: bytes) -> bool:
         """Learn what the app says of its body's end; return whether it is the length."""

@@ -81,7 +81,7 @@ class HardenedProtocol(HttpToolsProtocol):
         self._mute = self._idle = False
         self._deadline = math.inf
         self._seen: dict[bytes, bytes] = {}
-        self._doubled = self._head_parsed = self._reading_head = False
+        self._head_parsed = self._reading_head = False
         self._keep_alive = self._body_open = False
         self._known_host: bytes | None = None
         self._left: int | None = 0
@@ -217,7 +217,7 @@ class HardenedProtocol(HttpToolsProtocol):
         """Read the header fields; return what is wrong with the head."""
         if (fault := size_fault(head, line.end(), self.limits)) is not None:
             return fault
-        self.headers, self._seen, self._doubled = [], {}, False
+        self.headers = []
         self._head_parsed, self._reading_head, upgrade = False, True, False
         try:
             self.parser.feed_data(head)
@@ -227,7 +227,9 @@ class HardenedProtocol(HttpToolsProtocol):
             return BadRequest()
         finally:
             self._reading_head = False
-        if not self._head_parsed or self._doubled:
+        watched = [field for field in self.headers if field[0] in _WATCHED]
+        self._seen = dict(watched)
+        if not self._head_parsed or len(self._seen) < len(watched):
             return BadRequest()
         return self._understand(is_current=line[3] == b"1", upgrade=upgrade)
 
@@ -313,7 +315,8 @@ class HardenedProtocol(HttpToolsProtocol):
         else:
             if self._framing_bytes > self.limits.field_bytes:
                 self._refuse(BadRequest("The framing of the request's body is too large."))
-            self._framing_bytes = max(self._framing_bytes, 0)
+            elif self._framing_bytes < 0:
+                self._framing_bytes = 0
 
     def _leave_after(self, cycle: Exchange) -> None:
         """Serve nothing behind a chunked request that came in one packet with other bytes."""
@@ -331,13 +334,8 @@ class HardenedProtocol(HttpToolsProtocol):
 
     @override
     def on_header(self, name: bytes, value: bytes) -> None:
-        if not self._reading_head:
-            return  # a trailer
-        name, value = name.lower(), value.rstrip(b" \t")
-        self.headers.append((name, value))
-        if name in _WATCHED:
-            self._doubled = self._doubled or name in self._seen
-            self._seen[name] = value
+        if self._reading_head:  # else it is a trailer
+            self.headers.append((name.lower(), value.rstrip(b" \t")))
 
     @override
     def on_headers_complete(self) -> None:

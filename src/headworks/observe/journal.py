@@ -21,61 +21,37 @@ _FLUSH_SECONDS = 0.1
 _FLUSH_LINES = 500
 
 
-class Line(msgspec.Struct, frozen=True):
-    """One finished call, as the call log tells it."""
-
-    time: datetime
-    call: str
-    key: str | None
-    project: str | None
-    feature: str
-    user: str
-    model: str
-    route: str | None
-    status: int
-    outcome: str
-    attempts: int
-    input_tokens: int
-    output_tokens: int
-    cached_tokens: int
-    reasoning_tokens: int
-    cost_usd: float | None
-    duration_ms: float | None
-    first_byte_ms: float | None
-    trail: list[str]
-
-
-def line_of(call: Call, shown: Callable[[str], str]) -> Line:
+def line_of(call: Call, shown: Callable[[str], str]) -> dict[str, object]:
     """Return what the call log tells of a call; None is what was never known.
 
     `shown` takes secrets out of what callers and providers said.
     """
     caller, usage, tags = call.caller, call.usage, call.request.tags
-    return Line(
-        time=datetime.fromtimestamp(call.time, UTC),
-        call=call.id,
-        key=None if caller is None else caller.name,
-        project=None if caller is None else caller.project,
-        feature=shown(tags.feature[:_LONGEST]),
-        user=shown(tags.user[:_LONGEST]),
-        model=shown(call.request.model[:_LONGEST]),
-        route=None if call.route is None else shown(str(call.route)[:_LONGEST]),
-        status=call.status,
-        outcome=shown(call.outcome[:_LONGEST]),
-        attempts=call.attempts,
-        input_tokens=usage.input,
-        output_tokens=usage.output,
-        cached_tokens=usage.cached,
-        reasoning_tokens=usage.reasoning,
-        cost_usd=None if call.cost is None else call.cost / _NANO,
-        duration_ms=_milliseconds(call.started, call.ended),
-        first_byte_ms=_milliseconds(call.started, call.answered),
-        trail=[shown(step[:_LONGEST]) for step in call.trail],
-    )
+    return {
+        "time": datetime.fromtimestamp(call.time, UTC),
+        "call": call.id,
+        "key": None if caller is None else caller.name,
+        "project": None if caller is None else caller.project,
+        "feature": shown(tags.feature[:_LONGEST]),
+        "user": shown(tags.user[:_LONGEST]),
+        "model": shown(call.request.model[:_LONGEST]),
+        "route": None if call.route is None else shown(str(call.route)[:_LONGEST]),
+        "status": call.status,
+        "outcome": shown(call.outcome[:_LONGEST]),
+        "attempts": call.attempts,
+        "input_tokens": usage.input,
+        "output_tokens": usage.output,
+        "cached_tokens": usage.cached,
+        "reasoning_tokens": usage.reasoning,
+        "cost_usd": None if call.cost is None else call.cost / _NANO,
+        "duration_ms": _milliseconds(call.started, call.ended),
+        "first_byte_ms": _milliseconds(call.started, call.answered),
+        "trail": [shown(step[:_LONGEST]) for step in call.trail],
+    }
 
 
 def _milliseconds(start: float, end: float | None) -> float | None:
-    return None if end is None else round((end - start) * 1000, 3)
+    return None if end is None else round((end - start) * 1_000_000) / 1000
 
 
 class CallLog:
@@ -90,7 +66,7 @@ class CallLog:
         self._stream = stream
         self._redaction = redaction or Redaction()
         self._encoder = msgspec.json.Encoder()
-        self._lines: list[Line] = []
+        self._lines: list[dict[str, object]] = []
 
     def record(self, call: Call) -> None:
         """Note a finished call; it is written within a tenth of a second, at once without a loop."""

@@ -20,9 +20,8 @@ import logging
 import sqlite3
 import threading
 from collections import deque
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Collection
 from concurrent.futures import Future
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
@@ -42,8 +41,9 @@ __all__ = ["Attempt", "PriceBook", "SqliteLedger", "Statistics", "ledger_path"]
 
 _log = logging.getLogger("headworks.ledger")
 
-_Waiting = tuple[Row, "asyncio.Future[None] | Future[None]"]
-"""A row to insert, and who waits for its commit."""
+_Waiter = asyncio.Future[None] | Future[None]
+_Written = tuple[int, dict[int, sqlite3.Error]]
+"""How many rows of a file a statement changed, and the faults of those that are faulty."""
 
 _HOPELESS = (
     sqlite3.IntegrityError,
@@ -52,6 +52,9 @@ _HOPELESS = (
     sqlite3.ProgrammingError,
 )
 """What no second try will mend: the fault is in the row, or the file was closed."""
+
+_UNSTORABLE = (UnicodeEncodeError, OverflowError)
+"""What SQLite cannot hold as it is; see `storable`."""
 
 _MOST_OWED = 100_000
 _COMPLAIN_EVERY = 60.0
@@ -107,11 +110,12 @@ class SqliteLedger:
         self._db = self._file.db
         self._turn = threading.Lock()
         self._noted: set[str] = set()
-        self._held: list[_Waiting] = []
+        self._held: list[Row] = []
+        self._holders: list[_Waiter] = []
         self._owed: deque[Row] = deque()
         self._readers: list[asyncio.Future[None]] = []
         self._prices_to_note: list[Row] = []
-        self._is_due = False
+        self._due: asyncio.AbstractEventLoop | None = None
         self._last_seq = self._file.rows
         self._rows = self._file.rows
         self._open = self._failures = self._duplicates = self._dropped = 0
@@ -124,8 +128,10 @@ class SqliteLedger:
     async def hold(self, call: Call, route: Route, estimate: Usage) -> "Attempt":
         """Write the attempt's row, or raise `LedgerUnavailable`. See `ports.Ledger`."""
         attempt, row = self._prepared(call, route, estimate)
-        committed = asyncio.get_running_loop().create_future()
-        self._held.append((row, committed))
+        loop = self._due or asyncio.get_running_loop()
+        committed = loop.create_future()
+        self._held.append(row)
+        self._holders.append(committed)
         self._flush_soon()
         try:
             await committed
@@ -138,15 +144,16 @@ class SqliteLedger:
         """Do as `hold` does, without waiting for others' rows and without a loop."""
         attempt, row = self._prepared(call, route, estimate)
         committed = Future[None]()
-        self._held.append((row, committed))
+        self._held.append(row)
+        self._holders.append(committed)
         self._flush()
         committed.result()
         return attempt
 
     async def written(self) -> None:
         """Wait until everything that was settled so far is on disk. See `ports.Ledger`."""
-        if self._is_due:
-            committed = asyncio.get_running_loop().create_future()
+        if self._due is not None:
+            committed = self._due.create_future()
             self._readers.append(committed)
             await committed
 
@@ -204,28 +211,29 @@ class SqliteLedger:
 
     def _flush_soon(self) -> None:
         """Commit at the loop's next turn, together with what else comes in this one."""
-        if self._is_due:
+        if self._due is not None:
             return
         try:
             loop = asyncio.get_running_loop()
         except RuntimeError:
             self._flush()
         else:
-            self._is_due = True
+            self._due = loop
             loop.call_soon(self._flush)
 
     def _flush(self) -> None:
         """Commit what is waiting, and tell those who wait for it."""
-        self._is_due = False
+        self._due = None
         held, self._held = self._held, []
+        holders, self._holders = self._holders, []
         readers, self._readers = self._readers, []
         try:
             with self._turn:
-                refused = self._commit([row for row, _ in held])
+                refused = self._commit(held)
         except sqlite3.Error as error:
             self._complain(error)
             refused = dict.fromkeys(range(len(held)), error)
-        for number, (_, committed) in enumerate(held):
+        for number, committed in enumerate(holders):
             if committed.cancelled():
                 continue
             if (refusal := refused.get(number)) is None:
@@ -236,61 +244,56 @@ class SqliteLedger:
             if not reader.cancelled():
                 reader.set_result(None)
 
-    def _commit(self, held: Sequence[Row]) -> dict[int, sqlite3.Error]:
+    def _commit(self, held: Collection[Row]) -> dict[int, sqlite3.Error]:
         """Write everything in one transaction; return the held rows that are faulty by themselves.
 
         Raises:
             sqlite3.Error: The disk failed, and nothing was changed.
         """
-        refused: dict[int, sqlite3.Error] = {}
-        settled = duplicates = dropped = 0
-        with self._transaction(len(held) + len(self._owed) + len(self._prices_to_note)):
-            for row in self._prices_to_note:
-                self._db.execute(NOTE_PRICE, row)
-            for number, row in enumerate(held):
-                if (fault := self._attempt(HOLD, row)[1]) is not None:
-                    refused[number] = fault
-            for row in self._owed:
-                changed, fault = self._attempt(CLOSE, row)
-                settled += changed
-                duplicates += fault is None and not changed
-                dropped += fault is not None
-        self._rows += len(held) - len(refused)
-        self._open += len(held) - len(refused) - settled
-        self._duplicates += duplicates
-        self._dropped += dropped
-        self._owed.clear()
-        self._prices_to_note.clear()
+        try:
+            return self._transact(held, self._write_together)
+        except (*_HOPELESS, *_UNSTORABLE):
+            return self._transact(held, self._write_singly)
+
+    def _transact(
+        self, held: Collection[Row], write: Callable[[str, Collection[Row]], _Written]
+    ) -> dict[int, sqlite3.Error]:
+        db, owed, prices = self._db, self._owed, self._prices_to_note
+        is_alone = len(held) + len(owed) + len(prices) <= 1  # a transaction by itself
+        try:
+            if not is_alone:
+                db.execute("BEGIN IMMEDIATE")
+            write(NOTE_PRICE, prices)
+            inserted, refused = write(HOLD, held)
+            settled, dropped = write(CLOSE, owed)
+            if not is_alone:
+                db.execute("COMMIT")
+        except BaseException:
+            if db.in_transaction:
+                db.execute("ROLLBACK")
+            raise
+        self._rows += inserted
+        self._open += inserted - settled
+        self._duplicates += len(owed) - len(dropped) - settled
+        self._dropped += len(dropped)
+        owed.clear()
+        prices.clear()
         return refused
 
-    @contextmanager
-    def _transaction(self, statements: int) -> Generator[None]:
-        """Commit the block's statements together; one alone is a transaction by itself."""
-        if statements <= 1:
-            yield
-            return
-        self._db.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-            self._db.execute("COMMIT")
-        except sqlite3.Error:
-            if self._db.in_transaction:
-                self._db.execute("ROLLBACK")
-            raise
+    def _write_together(self, statement: str, rows: Collection[Row]) -> _Written:
+        """Write rows at once; raises whatever is wrong with any of them."""
+        return (self._db.executemany(statement, rows).rowcount if rows else 0), {}
 
-    def _attempt(self, statement: str, row: Row) -> tuple[int, sqlite3.Error | None]:
-        """Write a row; return how many rows changed, and the fault if it lies in the row itself."""
-        try:
-            return self._write(statement, row).rowcount, None
-        except _HOPELESS as error:
-            self._complain(error)
-            return 0, error
-
-    def _write(self, statement: str, row: Row) -> sqlite3.Cursor:
-        try:
-            return self._db.execute(statement, row)
-        except (UnicodeEncodeError, OverflowError):
-            return self._db.execute(statement, tuple(map(storable, row)))
+    def _write_singly(self, statement: str, rows: Collection[Row]) -> _Written:
+        """Write rows as SQLite can hold them, all but those that are faulty by themselves."""
+        changed, faults = 0, dict[int, sqlite3.Error]()
+        for number, row in enumerate(rows):
+            try:
+                changed += self._db.execute(statement, tuple(map(storable, row))).rowcount
+            except _HOPELESS as error:
+                self._complain(error)
+                faults[number] = error
+        return changed, faults
 
     def _complain(self, error: sqlite3.Error) -> None:
         self._failures += 1
@@ -309,25 +312,24 @@ def _unavailable(error: sqlite3.Error) -> LedgerUnavailable:
 
 
 class Attempt:
-    """One row, held. Fulfils `ports.Hold`."""
+    """One row, held. Fulfils `ports.Hold`.
 
-    __slots__ = ("_cost", "_is_open", "_ledger", "_price", "_seq")
+    Attributes:
+        is_open: Whether neither `settle` nor `release` was called.
+    """
+
+    __slots__ = ("_cost", "_ledger", "_price", "_seq", "is_open")
 
     def __init__(self, ledger: SqliteLedger, seq: int, price: Price | None) -> None:
         self._ledger = ledger
         self._seq = seq
         self._price = price
-        self._is_open = True
+        self.is_open = True
         self._cost: int | None = None
-
-    @property
-    def is_open(self) -> bool:
-        """Whether neither `settle` nor `release` was called."""
-        return self._is_open
 
     def settle(self, usage: Usage, certainty: Certainty, outcome: str) -> int | None:
         """Book what the attempt used, once; return its cost. See `ports.Hold`."""
-        if self._is_open:
+        if self.is_open:
             is_free = usage == NO_USAGE and certainty == "exact"
             self._cost = None if self._price is None else cost(self._price, usage)
             self._cost = 0 if is_free else self._cost
@@ -338,7 +340,7 @@ class Attempt:
 
     def release(self, outcome: str) -> None:
         """Close the row at no cost, once. See `ports.Hold`."""
-        if self._is_open:
+        if self.is_open:
             self._cost = 0
             self._close("released", None, outcome, NO_USAGE)
         else:
@@ -351,7 +353,7 @@ class Attempt:
         outcome: str,
         usage: Usage,
     ) -> None:
-        self._is_open = False
+        self.is_open = False
         odd = anomalies(usage, self._price if state == "settled" else None)
         if self._cost is None:
             odd = ("unpriced", *odd)
@@ -369,7 +371,7 @@ class Attempt:
                 usage.reasoning,
                 usage.tier,
                 self._cost,
-                " ".join(odd) or None,
+                " ".join(odd),
                 self._seq,
             )
         )

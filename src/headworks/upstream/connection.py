@@ -217,14 +217,14 @@ class Connection(asyncio.BufferedProtocol):
         except MalformedResponse as error:
             self._fail(error)
         else:
-            if progress is not Progress.MORE:
+            if progress != "more":
                 self._end(progress)
 
     @override
     def eof_received(self) -> None:
         """Take the end of what the server sends."""
         if self._framer is not None and self._framer.receive_eof():
-            self._end(Progress.UNCLEAN)
+            self._end("unclean")
         elif self.is_open:
             self._lose("closed")
 
@@ -259,10 +259,10 @@ class Connection(asyncio.BufferedProtocol):
         framer.close()
         self.resume()
         framer.response.on_end()
-        if progress is Progress.CLEAN and self._is_reusable():
+        if progress == "clean" and self._is_reusable():
             self.has_answered = True
             self._owner.release(self)
-        elif progress is Progress.SURPLUS:
+        elif progress == "surplus":
             self._owner.discard(self, poisoned=True)
         else:
             self.close()

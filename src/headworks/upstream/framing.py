@@ -16,7 +16,7 @@ that claims a body, 101, and whatever llhttp refuses in its strict mode (bare LF
 wrong chunk sizes). Each answer has a framer and a parser of its own, so that none inherits state.
 """
 
-from enum import Enum, auto
+from typing import Literal
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
@@ -34,17 +34,10 @@ _WITHOUT_BODY = frozenset({204, 304})
 _HEAD, _LENGTH, _CHUNKED, _UNTIL_CLOSE = range(4)
 
 
-class Progress(Enum):
-    """What a packet did to an answer."""
-
-    MORE = auto()
-    """The answer goes on."""
-    CLEAN = auto()
-    """The answer is complete, and the server keeps a connection that is at its exact end."""
-    UNCLEAN = auto()
-    """The answer is complete, and the connection must not serve again."""
-    SURPLUS = auto()
-    """The answer is complete, and bytes that nobody asked for came behind it."""
+Progress = Literal["more", "clean", "unclean", "surplus"]
+"""What a packet did to an answer. "more": it goes on. Else it is complete, and "clean": the server
+keeps a connection that is at its exact end; "unclean": the connection must not serve again;
+"surplus": bytes that nobody asked for came behind it."""
 
 
 class Framer:
@@ -153,12 +146,13 @@ class Framer:
             if status >= _FIRST_FINAL:
                 return self._receive_final(status, data)
             self._skip(status)
-        return Progress.MORE
+        return "more"
 
     def _cut_head(self, data: bytes) -> tuple[bytes, bytes]:
         """Return the head up to its empty line, and the rest; two b"" while it is incomplete."""
-        searched = max(0, len(self._partial) - len(_EMPTY_LINE) + 1)
+        searched = 0
         if self._partial:
+            searched = max(0, len(self._partial) - len(_EMPTY_LINE) + 1)
             data = self._partial + data
         if data[: len(_BEGIN)] != _BEGIN[: len(data)]:
             raise MalformedResponse("The provider's answer does not begin with HTTP/1.")
@@ -206,11 +200,11 @@ class Framer:
         else:
             self._framing, self._left = _LENGTH, declared
         self.response.on_head(status, tuple(self._fields), declared)
-        return self._receive_body(memoryview(rest))
+        return self._receive_body(rest)
 
     # The body.
 
-    def _receive_body(self, data: memoryview) -> Progress:
+    def _receive_body(self, data: bytes | memoryview) -> Progress:
         size = len(data)
         if self._framing == _LENGTH:
             left = self._left
@@ -218,18 +212,18 @@ class Framer:
                 self.response.on_body(bytes(data[:left]))
             self._left = left - size
             if size < left:
-                return Progress.MORE
-            return Progress.SURPLUS if size > left else self._end()
+                return "more"
+            return "surplus" if size > left else self._end()
         if self._framing == _CHUNKED and size:
             return self._receive_chunks(data)
         if size:
             self.response.on_body(bytes(data))
-        return Progress.MORE
+        return "more"
 
-    def _receive_chunks(self, data: memoryview) -> Progress:
+    def _receive_chunks(self, data: bytes | memoryview) -> Progress:
         parser = self._parser
         if parser is None:
-            return Progress.UNCLEAN
+            return "unclean"
         self._silent += len(data)
         try:
             parser.feed_data(data)
@@ -239,18 +233,18 @@ class Framer:
             self._second = True
         self._check_fields()
         if self._is_complete:
-            return Progress.SURPLUS if self._second else self._end_chunks(bytes(data[-5:]))
+            return "surplus" if self._second else self._end_chunks(bytes(data[-5:]))
         if self._silent > self._limits.head_bytes:
             raise MalformedResponse("The answer's chunks hold more framing than content.")
-        return Progress.MORE
+        return "more"
 
     def _end_chunks(self, last: bytes) -> Progress:
         """Judge the end of a chunked body by the last five bytes of its packet, case 2 above."""
         if len(last) <= len(_EMPTY_LINE):
-            return Progress.UNCLEAN
+            return "unclean"
         if last[1:] != _EMPTY_LINE or last[:1] in b"\r\n":
-            return Progress.SURPLUS
+            return "surplus"
         return self._end()
 
     def _end(self) -> Progress:
-        return Progress.CLEAN if self._keeps_alive else Progress.UNCLEAN
+        return "clean" if self._keeps_alive else "unclean"

@@ -100,9 +100,7 @@ class HttpClient:
         loop = pool.loop
         total_at = loop.time() + total
         connection = pool.take() or await pool.wait(timeouts.connect, total_at)
-        response = HttpResponse(
-            loop, connection, first_byte=first_byte, idle=timeouts.idle, total_at=total_at
-        )
+        response = HttpResponse(loop, connection, first_byte, timeouts.idle, total_at)
         connection.begin(response, head, content, no_body=no_body)
         await response.wait_head()
         return response

@@ -1,6 +1,6 @@
 """Speaks to providers of the OpenAI API: their head fields, our edits, their errors."""
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -42,13 +42,14 @@ class Provider:
         self, client: HttpClient, base_path: str, credentials: Mapping[str, Credential]
     ) -> None:
         self.client = client
+        self._host = client.origin.authority
         self._base = base_path.rstrip("/")
         self._fields = {
             name: (*credential.fields(), (b"accept-encoding", b"identity"))
             for name, credential in credentials.items()
         }
 
-    async def send(self, request: Request, route: Route, remaining: float) -> UpstreamResponse:
+    def send(self, request: Request, route: Route, remaining: float) -> Awaitable[UpstreamResponse]:
         """Send the request once; return the response whatever its status."""
         content = render(request, route)
         target = self._base + request.path.removeprefix("/v1")
@@ -57,11 +58,11 @@ class Provider:
         head = request_head(
             request.method,
             target,
-            self.client.origin.authority,
+            self._host,
             (*self._fields[route.credential], *request.headers),
             len(content) if content or request.method not in {"GET", "HEAD"} else None,
         )
-        return await self.client.send(
+        return self.client.send(
             head,
             content,
             route.timeouts,

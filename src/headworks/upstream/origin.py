@@ -3,11 +3,12 @@
 import re
 import ssl
 from dataclasses import dataclass
-from functools import lru_cache
 from urllib.parse import SplitResult, urlsplit
 
 from typing_extensions import override
 
+from headworks.core.memo import remembered
+from headworks.core.wire import message_head
 from headworks.types import Headers, Secret
 
 __all__ = ["ClientLimits", "Origin", "Proxy", "request_head", "tls_context"]
@@ -120,20 +121,17 @@ def request_head(
     """
     if " " in method or " " in target or not (method and target):
         raise ValueError("A method and a target are not empty and hold no space")
-    lines = [f"{method} {target} HTTP/1.1\r\nhost: {host}".encode("ascii")]
-    for name, value in headers:
+    for name, _ in headers:
         if not _may_be_carried(name):
             raise ValueError(f"{name!r} is not a field that a request may carry here")
-        lines.append(b": ".join((name, value)))
+    lines = [f"{method} {target} HTTP/1.1".encode("ascii"), b"host: " + host.encode("ascii")]
+    lines += map(b": ".join, headers)
     if content_length is not None:
         lines.append(b"content-length: %d" % content_length)
-    head = b"\r\n".join(lines)
-    if not (head.count(b"\r") == head.count(b"\n") == len(lines)) or b"\0" in head:
-        raise ValueError("A request head holds no CR, LF or NUL but its own line ends")
-    return head + b"\r\n\r\n"
+    return message_head(lines)
 
 
-@lru_cache(maxsize=256)
+@remembered
 def _may_be_carried(name: bytes) -> bool:
     return not (name.lower() in _FRAMING or not name or b":" in name or b" " in name)
 

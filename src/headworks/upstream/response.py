@@ -73,7 +73,6 @@ class HttpResponse:
         self,
         loop: asyncio.AbstractEventLoop,
         source: Source,
-        *,
         first_byte: float | None,
         idle: float,
         total_at: float,
