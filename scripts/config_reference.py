@@ -15,12 +15,13 @@ import msgspec
 import yaml
 
 from headworks.config import json_schema, schema
+from headworks.config.section import Duration, Section
 from headworks.config.template import TEMPLATE
 from headworks.types import Secret
 
 DOCS = Path(__file__).parents[1] / "docs"
 WORDS: dict[Any, str] = {
-    schema.Duration: "duration above 0",
+    Duration: "duration above 0",
     schema.Pause: "duration",
     schema.Size: "size",
     schema.Rate: "US dollars",
@@ -33,7 +34,7 @@ WORDS: dict[Any, str] = {
     int: "whole number",
     bool: "true or false",
 }
-SECTIONS: tuple[tuple[str, type[schema.Section]], ...] = (
+SECTIONS: tuple[tuple[str, type[Section]], ...] = (
     ("Top level", schema.Document),
     ("server", schema.Server),
     ("log", schema.Log),
@@ -133,7 +134,7 @@ def reference() -> str:
     return f"{INTRODUCTION}\n## All keys\n\n{tables}\n{start}"
 
 
-def section(name: str, kind: type[schema.Section]) -> Iterator[str]:
+def section(name: str, kind: type[Section]) -> Iterator[str]:
     """Yield one section's heading and table."""
     yield f"### {name}\n\n{kind.__doc__}\n"
     yield "| key | value | default | |\n|---|---|---|---|"

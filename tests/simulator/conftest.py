@@ -12,10 +12,10 @@ import pytest
 from headworks.simulator import (
     SimulatedModel,
     SimulatedPrice,
-    Simulator,
     SimulatorConfig,
     running,
 )
+from headworks.simulator.exchange import Application
 from headworks.testing import FakeClock
 
 PRICES = {
@@ -26,7 +26,11 @@ PRICES = {
 }
 CONFIG = SimulatorConfig(
     prices=PRICES,
-    models={"house-model": None, "narrow": SimulatedModel(context=20, output=50)},
+    models={
+        "house-model": None,
+        "davinci-002": None,
+        "narrow": SimulatedModel(context=20, output=50),
+    },
     seed=7,
 )
 
@@ -68,7 +72,7 @@ class Visit:
         """Close the connection."""
         self._left.set()
 
-    async def run(self, simulator: Simulator) -> None:
+    async def run(self, simulator: Application) -> None:
         """Make the request."""
         given = {"authorization": "Bearer sk-simulator", "content-type": "application/json"}
         headers = [(k.encode(), v.encode()) for k, v in {**given, **self.headers}.items()]

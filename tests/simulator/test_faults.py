@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headworks.simulator import FaultRule, SimulatorConfig, running
-from headworks.simulator.faults import Faults
+from headworks.simulator.faults import Occasion, Rules
 from tests.simulator.conftest import PRICES
 
 FIELDS: dict[str, Any] = {"model": "gpt-4o", "messages": [{"role": "user", "content": "Hello"}]}
@@ -232,7 +232,7 @@ def test_chance_does_not_depend_on_who_comes_first(order):
     rules = [FaultRule("no_done", probability=0.5)]
 
     def struck(keys):
-        faults = Faults(rules, seed=1)
-        return {key for key in keys if faults.choose(None, "/v1/x", "gpt-4o", key)}
+        faults = Rules(rules, (1,))
+        return {key for key in keys if faults.first(Occasion("/v1/x", "gpt-4o", key, 1, 0.0))}
 
     assert struck(order) == struck(sorted(order))

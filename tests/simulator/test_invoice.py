@@ -43,7 +43,10 @@ def test_a_bill_is_tokens_times_prices(client, simulator):
     assert invoice["nano_usd"] == spent + spent_flex + 40
     assert (invoice["attempts"], invoice["unpriced"], invoice["open"]) == (4, 1, 0)
     assert invoice["credentials"]["simulator"]["nano_usd"] == invoice["nano_usd"]
+    assert invoice["tiers"]["flex"]["nano_usd"] == spent_flex
+    assert sum(line["nano_usd"] for line in invoice["tiers"].values()) == invoice["nano_usd"]
     assert [attempt["n"] for attempt in invoice["listed"]] == [1, 2, 3, 4]
+    assert all(attempt["ended"] >= attempt["time"] > 0 for attempt in invoice["listed"])
 
 
 def test_a_reset_forgets_everything(client, simulator):

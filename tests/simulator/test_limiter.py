@@ -247,6 +247,12 @@ def test_requests_are_charged_as_measured(path, fields, era, tokens):
     assert cost.tokens == tokens
 
 
+@pytest.mark.parametrize("number", [3, "3"])
+def test_images_are_charged_by_their_number(number):
+    """In JSON and in forms, whose fields are texts."""
+    assert charge("/v1/images/edits", {"n": number}, 50, "2025") == Charge(50, 3)
+
+
 def test_other_paths_are_not_charged():
     """Files and models are no model's traffic."""
     assert charge("/v1/files", {}, 0, "2025") is None

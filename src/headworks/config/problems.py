@@ -7,14 +7,15 @@ of them may be a secret in the wrong place.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import msgspec
 
-from headworks.config.schema import Document, Section
+from headworks.config.schema import Document
+from headworks.config.section import Section
 from headworks.config.tree import UNRESOLVED, Path, Problem, Reading, as_list, as_mapping
 from headworks.types import Secret
 
@@ -30,10 +31,10 @@ _TYPES = {
 }
 
 
-def check(reading: Reading) -> tuple[Any, list[Problem]]:
-    """Return the tree with each value converted for `Document`, and all that is wrong with it."""
+def check(reading: Reading, kind: type[Section] = Document) -> tuple[Any, list[Problem]]:
+    """Return the tree with each value converted for `kind`, and all that is wrong with it."""
     walk = _Walk(reading)
-    return walk.read(reading.values, Document, ()), walk.problems
+    return walk.read(reading.values, kind, ()), walk.problems
 
 
 def as_secret(kind: type, value: object) -> object:
@@ -57,15 +58,15 @@ class _Walk:
     def read(self, value: Any, kind: Any, path: Path) -> Any:
         """Return the value, converted; what does not fit is told and left as it is."""
         if value is UNRESOLVED or value is None:
-            return self._missing(value, path)
+            return None if _may_be_empty(value, kind) else self._missing(value, path)
         kind = _without_none(kind)
-        bare, _ = _parts(kind)
         names, items = as_mapping(value), as_list(value)
+        bare, _ = _parts(kind if names is None else _section_of(kind))
         if names is not None and isinstance(bare, type) and issubclass(bare, Section):
             return self._section(names, bare, path)
-        if names is not None and get_origin(bare) is dict:
+        if names is not None and get_origin(bare) in {dict, Mapping}:
             return self._mapping(names, bare, path)
-        if items is not None and get_origin(bare) is tuple:
+        if items is not None and get_origin(bare) in {tuple, Sequence}:
             return self._list(items, kind, path)
         return self._leaf(value, kind, path)
 
@@ -125,6 +126,10 @@ def _extras(metas: Iterable[Any], name: str) -> list[Any]:
     return [meta.extra[name] for meta in metas if meta.extra and name in meta.extra]
 
 
+def _may_be_empty(value: object, kind: object) -> bool:
+    return value is None and any(_extras(_parts(kind)[1], "empty"))
+
+
 def _parts(kind: Any) -> tuple[Any, tuple[Any, ...]]:
     """Return a type without its annotations, and these."""
     if get_origin(kind) is Annotated:
@@ -142,9 +147,16 @@ def _without_none(kind: Any) -> Any:
     return Annotated[(args[0], *metas)] if metas else args[0]
 
 
+def _section_of(kind: Any) -> Any:
+    """Return the section among the types that a value may have, for one that is a mapping."""
+    args = get_args(_parts(kind)[0]) if get_origin(_parts(kind)[0]) in {Union, UnionType} else ()
+    sections = [arg for arg in args if isinstance(arg, type) and issubclass(arg, Section)]
+    return sections[0] if sections else kind
+
+
 def _plainly(message: str, value: object, kind: object) -> str:
     """Say what msgspec says, in words for people and without the value."""
-    bare, metas = _parts(kind)
+    bare, metas = _parts(_literal_of(kind))
     if get_origin(bare) is Literal:
         known = [str(arg) for arg in get_args(bare)]
         near = did_you_mean(value, known) if isinstance(value, str) else ""
@@ -162,6 +174,12 @@ def _plainly(message: str, value: object, kind: object) -> str:
     text += f", not {_spelled(got[1])}" if got else ""
     wants_text = "str" in expected[1] and isinstance(value, int | float)
     return f"{text}; put it in quotes" if wants_text else text
+
+
+def _literal_of(kind: Any) -> Any:
+    """Return the words among the types that a value may have, for one that is no mapping."""
+    args = get_args(_parts(kind)[0])
+    return next((arg for arg in args if get_origin(arg) is Literal), kind)
 
 
 def _spelled(kinds: str) -> str:

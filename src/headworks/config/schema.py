@@ -7,13 +7,12 @@ listed as `later` belong to the design but not to this version.
 
 from typing import Annotated, ClassVar, Literal
 
-import msgspec
 from msgspec import Meta
 
 from headworks.config import units
+from headworks.config.section import Duration, Section
 from headworks.types import Secret
 
-Duration = Annotated[str | int | float, Meta(extra={"read": units.duration})]
 Pause = Annotated[str | int | float, Meta(extra={"read": units.pause})]
 Size = Annotated[str | int, Meta(extra={"read": units.size})]
 Rate = Annotated[str | int | float, Meta(extra={"read": units.rate})]
@@ -40,12 +39,6 @@ RouteName = Annotated[
     ),
 ]
 Count = Annotated[int, Meta(ge=1, le=1_000_000)]
-
-
-class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A mapping whose names are known."""
-
-    later: ClassVar[frozenset[str]] = frozenset()
 
 
 class Server(Section, frozen=True, kw_only=True):
@@ -352,15 +345,15 @@ class Document(Section, frozen=True, kw_only=True):
     ] = None
     log: Annotated[Log, Meta(description="What is logged.")] = Log()
     retry: Annotated[Retry, Meta(description="How attempts are repeated.")] = Retry()
-    upstreams: Annotated[dict[Name, Upstream], Meta(description="Providers by name.")] = {}
+    upstreams: Annotated[dict[Name, Upstream], Meta(description="Providers by name.")] = {}  # noqa: RUF012 - msgspec gives each its own
     models: Annotated[
         dict[ModelName, Model],
         Meta(
             description="Names that apps ask for; any other model goes to its upstream unchanged."
         ),
-    ] = {}
+    ] = {}  # noqa: RUF012 - msgspec gives each its own
     keys: Annotated[tuple[Key, ...], Meta(description="Virtual keys that apps use.")] = ()
     prices: Annotated[
         dict[ModelName, Price],
         Meta(description="Prices by model, laid over the built-in catalogue."),
-    ] = {}
+    ] = {}  # noqa: RUF012 - msgspec gives each its own

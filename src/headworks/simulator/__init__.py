@@ -7,23 +7,31 @@ with running(SimulatorConfig(seed=7)) as simulator:
 from headworks.simulator.app import Simulator
 from headworks.simulator.config import (
     REALISTIC,
+    UNHURRIED,
+    BatchPace,
     FaultRule,
     Latency,
+    Phase,
     RateLimit,
+    Scenario,
     SimulatedCredential,
     SimulatedModel,
     SimulatedPrice,
     SimulatorConfig,
     load,
 )
-from headworks.simulator.server import RunningSimulator, running, serve_forever
+from headworks.simulator.server import RunningSimulator, running, running_application, serve_forever
 
 __all__ = [
     "REALISTIC",
+    "UNHURRIED",
+    "BatchPace",
     "FaultRule",
     "Latency",
+    "Phase",
     "RateLimit",
     "RunningSimulator",
+    "Scenario",
     "SimulatedCredential",
     "SimulatedModel",
     "SimulatedPrice",
@@ -31,5 +39,6 @@ __all__ = [
     "SimulatorConfig",
     "load",
     "running",
+    "running_application",
     "serve_forever",
 ]

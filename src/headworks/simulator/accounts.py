@@ -32,6 +32,15 @@ class Accounts:
             entry.secret: _account(name, entry, organization)
             for name, entry in ((n, _full(c)) for n, c in credentials.items())
         }
+        self._by_name = {account.name: account for account in self._by_secret.values()}
+
+    def named(self, name: str) -> Account:
+        """Return the account of the credential of this name."""
+        return self._by_name[name]
+
+    def secrets(self) -> list[str]:
+        """Return every key, for whoever starts the simulator."""
+        return list(self._by_secret)
 
     def authenticate(self, headers: Mapping[bytes, bytes]) -> Account:
         """Return whose key the headers carry.

@@ -5,7 +5,7 @@ one token a delta, and a cut stream knows what it sent.
 """
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -13,15 +13,17 @@ import msgspec
 
 from headworks.simulator.chance import Chance
 from headworks.simulator.examples import example
-from headworks.simulator.fields import is_list, is_map
 from headworks.simulator.words import sentences
 
-_EFFORTS = {"low": 64, "medium": 128, "high": 256, "xhigh": 512}
+_EFFORTS = {"low": 64, "medium": 128, "high": 256, "xhigh": 512, "max": 1024}
 _PADDING, _STEP = "a8Kc2mZq7TxR4vLp", 16
 _ASIDE = frozenset(
     {
         *("stream", "stream_options", "seed", "user", "metadata", "service_tier", "store"),
         *("n", "stop", "max_tokens", "max_completion_tokens", "max_output_tokens"),
+        *("best_of", "echo", "logprobs", "top_logprobs", "moderation", "prediction"),
+        "safety_identifier",
+        *("prompt_cache_key", "prompt_cache_retention", "prompt_cache_options"),
     }
 )
 """Fields that do not change what is said, only how much of it and in which form."""
@@ -39,10 +41,11 @@ Split = Callable[[str], list[Piece]]
 
 @dataclass(frozen=True, slots=True)
 class Tool:
-    """A function that an answer may call."""
+    """A function that an answer may call, or a custom tool, which takes any text."""
 
     name: str
     parameters: object
+    is_custom: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +102,7 @@ class Answer:
 def digest(fields: Mapping[str, Any], seed: int) -> str:
     """Return what decides the words of an answer: the request's own seed if it has one."""
     own = fields.get("seed")
-    said = {name: value for name, value in fields.items() if name not in _ASIDE}
+    said = {k: value for k, value in fields.items() if value is not None and k not in _ASIDE}
     packed = msgspec.json.encode(said, order="deterministic")
     return f"{seed if own is None else own}:{hashlib.blake2b(packed, digest_size=16).hexdigest()}"
 
@@ -125,7 +128,7 @@ def obfuscation(text: str) -> str:
 
 
 def _pieces(ask: Ask, chance: Chance, split: Split) -> Sequence[Piece]:
-    if ask.tool:
+    if ask.tool and not ask.tool.is_custom:
         return split(_json(example(ask.tool.parameters, chance)))
     if ask.schema is not None:
         return split(_json(example(ask.schema, chance)))
@@ -146,6 +149,8 @@ def _words(ask: Ask, chance: Chance) -> list[Piece]:
 
 def _stopped(pieces: list[Piece], stops: tuple[str, ...]) -> list[Piece]:
     """Return what stands before the first of `stops`."""
+    if not stops:
+        return pieces
     text = "".join(piece.text for piece in pieces)
     found = [place for place in (text.find(stop) for stop in stops) if place >= 0]
     left, kept = min(found, default=len(text)), list[Piece]()
@@ -169,24 +174,3 @@ def _within(pieces: Sequence[Piece], limit: int) -> list[Piece]:
 
 def _json(value: object) -> str:
     return msgspec.json.encode(value).decode()
-
-
-def function_tools(tools: object) -> Iterator[Tool]:
-    """Yield the functions among `tools`, in the shape of either endpoint."""
-    for tool in tools if is_list(tools) else []:
-        if not is_map(tool) or tool.get("type", "function") != "function":
-            continue
-        function = tool.get("function", tool)
-        if is_map(function) and isinstance(function.get("name"), str):
-            yield Tool(function["name"], function.get("parameters", {}))
-
-
-def chosen_tool(tools: Sequence[Tool], choice: object, key: str) -> Tool | None:
-    """Return the tool that `tool_choice` allows and the key decides, None for none."""
-    if not tools or choice == "none":
-        return None
-    if is_map(choice):
-        wanted = choice.get("function", choice)
-        name = wanted.get("name") if is_map(wanted) else None
-        return next((tool for tool in tools if tool.name == name), tools[0])
-    return Chance(key, "tool").pick(tools)

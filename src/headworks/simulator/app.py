@@ -1,24 +1,29 @@
 """The practice OpenAI as an ASGI application."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, final
 
-import msgspec
-
 from headworks.ports import Clock
-from headworks.simulator import faults, routes
-from headworks.simulator.answers import digest
+from headworks.simulator import asking, faults, problems, routes
 from headworks.simulator.asked import Asked
+from headworks.simulator.breakage import refusals
+from headworks.simulator.breakage.kinds import kind_of
+from headworks.simulator.breakage.strike import Broken, Strike
 from headworks.simulator.chance import Chance
-from headworks.simulator.config import SimulatorConfig
+from headworks.simulator.config import FaultRule, SimulatorConfig
+from headworks.simulator.control import PREFIX, Control
 from headworks.simulator.delivery import Delivery
 from headworks.simulator.exchange import Exchange, Gone, Receive, Scope, Send
-from headworks.simulator.faults import Faults
 from headworks.simulator.invoice import Attempt
+from headworks.simulator.moulds import Moulds
 from headworks.simulator.problems import Refusal
 from headworks.simulator.provider import Provider
 from headworks.simulator.reply import Reply
+from headworks.simulator.weather import Weather, ordered_by
 from headworks.tokenizer import Tokenizer
+
+_NAMING = frozenset({"/v1/completions", "/v1/embeddings"})
+"""The older endpoints name the model in a header."""
 
 
 @final
@@ -31,51 +36,65 @@ class Simulator:
         self.config, self._clock = config, clock
         self.provider = Provider(config, clock, tokenizer)
         self.books = self.provider.books
-        self._faults = Faults(config.faults, config.seed)
+        self.weather = Weather(config, clock)
+        self.provider.strike = self._struck
+        self._moulds = Moulds()
+        self._control = Control(self.books, self.weather, self.reset)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one HTTP request."""
         if scope["type"] != "http":
             return
         exchange = Exchange(scope, receive, send)
-        if exchange.path.startswith("/_simulator/"):
-            await self._control(exchange)
+        try:
+            if exchange.path.startswith(PREFIX):
+                await self.provider.batches.catch_up()
+                await self._control.answer(exchange)
+            else:
+                await self._attend(exchange)
+        except Gone:
             return
+
+    def reset(self) -> None:
+        """Be as at the start: forget all attempts, prompts and files, and faults set since."""
+        self.provider.reset()
+        self.weather.reset()
+        self._moulds.forget()
+
+    def refuses(self) -> bool:
+        """Return whether a new connection is reset at once."""
+        return self.weather.refuses()
+
+    def answers_early(self, method: str, path: str, headers: Mapping[bytes, bytes]) -> bool:
+        """Return whether a request is answered as soon as its head is there."""
+        return self.weather.answers_early(method, path, headers)
+
+    async def _attend(self, exchange: Exchange) -> None:
+        """Serve one call to the API, and book it."""
         attempt = self.books.open(exchange.method, exchange.path)
         attempt.request_id = "req_" + Chance(self.config.seed, "request", attempt.n).hex(32)
         headers = {"x-request-id": attempt.request_id, "openai-version": "2020-10-01"}
         outcome = "gone"
         try:
-            await exchange.read()
+            await exchange.read(self.config.max_body)
             await exchange.while_connected(self._serve(exchange, attempt, headers))
             outcome = "completed"
         except Refusal as refusal:
-            outcome, attempt.status = "refused", refusal.status
-            self.books.close(attempt, outcome)
-            head = {**refusal.headers, **headers, "openai-processing-ms": "0"}
-            await exchange.answer(refusal.status, refusal.content, head)
-        except Gone:
-            pass
+            outcome = "refused"
+            await self._refuse(exchange, attempt, headers, refusal)
+        except RecursionError:
+            outcome = "refused"
+            await self._refuse(exchange, attempt, headers, problems.not_json())
         finally:
             self.books.close(attempt, outcome)
 
-    def reset(self) -> None:
-        """Forget all attempts, prompts, files and faults."""
-        self.provider.reset()
-        self._faults.reset()
-
-    async def _control(self, exchange: Exchange) -> None:
-        pages: dict[str, Callable[[], object]] = {
-            "invoice": self.books.invoice,
-            "attempts": self.books.attempts,
-            "reset": self.reset,
-        }
-        page = pages.get(exchange.path.removeprefix("/_simulator/"))
-        content = {"pages": sorted(pages)} if page is None else page()
-        if page and b"attempts=1" in exchange.query:
-            content = {**self.books.invoice(), "listed": self.books.attempts()}
-        head = {"content-type": "application/json"}
-        await exchange.answer(200 if page else 404, msgspec.json.encode(content), head)
+    async def _refuse(
+        self, exchange: Exchange, attempt: Attempt, headers: dict[str, str], refusal: Refusal
+    ) -> None:
+        attempt.status = refusal.status
+        self.books.close(attempt, "refused")
+        head = {**refusal.headers, **headers, "openai-processing-ms": "0"}
+        await exchange.answer(refusal.status, refusal.content, head)
 
     async def _serve(self, exchange: Exchange, attempt: Attempt, headers: dict[str, str]) -> None:
         """Find the endpoint, authenticate, let an early fault strike, answer."""
@@ -84,40 +103,71 @@ class Simulator:
         attempt.credential = account.name
         headers["openai-organization"] = account.organization
         headers["openai-project"] = account.project
-        fields = exchange.fields() if route.takes == "json" else {}
-        serial = Chance(self.config.seed, "answer", attempt.n).hex(48)
+        given = asking.read(exchange, "nothing" if exchange.is_early else route.takes, names)
+        ordered, given["fields"] = self._ordered(exchange, given["fields"])
+        delivery = self._delivery(exchange, attempt, headers, ordered, given["fields"])
         asked = Asked(
-            exchange.method,
-            exchange.path,
-            attempt.credential,
-            serial,
-            int(self._clock.time()),
-            fields,
-            names,
+            credential=attempt.credential,
+            serial=Chance(self.config.seed, "answer", attempt.n).hex(48),
+            created=int(self._clock.time()),
+            ordered=attempt.fault,
+            **given,
         )
-        attempt.model = asked.model
-        delivery = self._delivery(exchange, attempt, headers, fields)
-        await delivery.strike_early()
-        body = route.answer(self.provider, asked)
-        admission = self.provider.admit(asked, account, body.usage)
-        headers.update(admission.headers)
-        if isinstance(body, Reply) and fields.get("stream") is True:
-            await delivery.send_stream(body)
-        else:
-            await delivery.send_whole(body)
-        admission.settle(attempt.usage)
+        try:
+            delivery.strike_early()
+            if route.settles:
+                await self.provider.batches.catch_up()
+            self.provider.check_quota(asked, account)
+            body = self._moulds.answer(
+                asked, exchange.content, lambda: route.answer(self.provider, asked)
+            )
+            attempt.model = attempt.model or body.model
+            admission = self.provider.admit(asked, account, body.usage)
+            headers.update(admission.headers)
+            if asked.path in _NAMING:
+                headers["openai-model"] = attempt.model
+            stream = isinstance(body, Reply) and body.is_streamed(asked.fields)
+            await delivery.send(body, stream=stream)
+            admission.settle(attempt.usage)
+        except Broken as broken:
+            await delivery.end(broken)
+
+    def _struck(self, asked: Asked, content: bytes) -> Refusal | None:
+        """Return the refusal that the rules have for one request of a batch, None for none."""
+        rule, _pace = self.weather.meet(asked.path, asked.model, content, None)
+        if rule is None or rule.fault != "status":
+            return None
+        return refusals.ordered(rule, asked.model, self._clock.time())
+
+    def _ordered(
+        self, exchange: Exchange, fields: Mapping[str, Any]
+    ) -> tuple[FaultRule | None, Mapping[str, Any]]:
+        """Return the fault that a request orders, and its fields without it."""
+        rule, model = ordered_by(exchange.headers), fields.get("model")
+        if not isinstance(model, str) or faults.MARK not in model:
+            return rule, fields
+        if self.provider.models.is_served(model):
+            return rule, fields
+        model, by_model = faults.by_model(model)
+        return rule or by_model, {**fields, "model": model}
 
     def _delivery(
         self,
         exchange: Exchange,
         attempt: Attempt,
         headers: dict[str, str],
+        ordered: FaultRule | None,
         fields: Mapping[str, Any],
     ) -> Delivery:
-        ordered = exchange.headers.get(faults.HEADER)
-        key = digest(fields, self.config.seed)
-        fault = self._faults.choose(ordered, exchange.path, attempt.model, key)
-        attempt.fault = faults.label(fault)
-        pace = self.config.pace(attempt.model)
-        now = self._clock.now()
-        return Delivery(exchange, attempt, self.books, self._clock, pace, fault, headers, now)
+        given = fields.get("model")
+        attempt.model = model = given if isinstance(given, str) else ""
+        rule, pace = self.weather.meet(exchange.path, model, exchange.content, ordered)
+        attempt.fault, kind = faults.label(rule), kind_of(rule)
+        rule = rule or _NO_RULE
+        strike = Strike(rule, model, rule.ending or kind.ending, self._clock.time())
+        now, clock = self._clock.now(), self._clock
+        return Delivery(exchange, attempt, self.books, clock, pace, kind, strike, headers, now)
+
+
+_NO_RULE = FaultRule("status")
+"""Stands in the strike of an answer that meets no fault."""

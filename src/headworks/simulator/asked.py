@@ -1,6 +1,6 @@
 """What an endpoint sees of a request."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,7 +25,9 @@ class Asked:
         fields: The JSON object, or the fields of a form.
         names: What stands in the placeholders of the route's path.
         query: The parameters after the question mark; of a repeated one the last.
-        uploads: The files of a form.
+        uploads: The files of a form, by name in their order.
+        origin: Where the request reached us, such as `http://127.0.0.1:8080`.
+        ordered: The fault that it meets, "" for none; some decide how an answer is made.
     """
 
     method: str
@@ -36,10 +38,16 @@ class Asked:
     fields: Mapping[str, Any] = field(default_factory=dict[str, Any])
     names: Mapping[str, str] = field(default_factory=dict[str, str])
     query: Mapping[str, str] = field(default_factory=dict[str, str])
-    uploads: Mapping[str, Upload] = field(default_factory=dict[str, Upload])
+    uploads: Mapping[str, Sequence[Upload]] = field(default_factory=dict[str, Sequence[Upload]])
+    origin: str = ""
+    ordered: str = ""
 
     @property
     def model(self) -> str:
         """The model that is named, "" for none."""
         model = self.fields.get("model")
         return model if isinstance(model, str) else ""
+
+    def upload(self, name: str) -> Upload | None:
+        """Return the file of this name, the last of several, None when there is none."""
+        return next(reversed(self.uploads.get(name, ())), None)

@@ -1,11 +1,13 @@
 """Chance that can be replayed: the same words in, the same draws out, on every machine."""
 
 import hashlib
+import struct
 from collections.abc import Sequence
 from typing import TypeVar, final
 
 _T = TypeVar("_T")
 _BLOCK = 64
+_unpack = struct.Struct(">Q").unpack_from
 
 
 @final
@@ -21,24 +23,36 @@ class Chance:
 
     def below(self, limit: int) -> int:
         """Return a whole number from 0 up to `limit`, without `limit`."""
-        return int.from_bytes(self._take(8)) % max(1, limit)
+        return self._number() % max(1, limit)
 
     def unit(self) -> float:
         """Return a number in [0, 1)."""
-        return (int.from_bytes(self._take(8)) >> 11) / (1 << 53)
+        return (self._number() >> 11) / (1 << 53)
 
     def pick(self, choices: Sequence[_T]) -> _T:
         """Return one of `choices`, which must not be empty."""
-        return choices[self.below(len(choices))]
+        return choices[self._number() % len(choices)]
 
     def hex(self, digits: int) -> str:
         """Return an id of so many hexadecimal digits, at most 128."""
-        return self._take((digits + 1) // 2).hex()[:digits]
+        size = (digits + 1) // 2
+        end = self._next + size
+        if end > _BLOCK:
+            self._refill()
+            end = size
+        self._next = end
+        return self._block[end - size : end].hex()[:digits]
 
-    def _take(self, size: int) -> bytes:
-        if self._next + size > _BLOCK:
-            counter = self._count.to_bytes(8)
-            self._block = hashlib.blake2b(counter, key=self._key, digest_size=_BLOCK).digest()
-            self._count, self._next = self._count + 1, 0
-        self._next += size
-        return self._block[self._next - size : self._next]
+    def _number(self) -> int:
+        end = self._next + 8
+        if end > _BLOCK:
+            self._refill()
+            end = 8
+        self._next = end
+        number: int = _unpack(self._block, end - 8)[0]
+        return number
+
+    def _refill(self) -> None:
+        counter = self._count.to_bytes(8)
+        self._block = hashlib.blake2b(counter, key=self._key, digest_size=_BLOCK).digest()
+        self._count += 1

@@ -14,6 +14,7 @@ _CHARACTERS = 4  # a token, for the guess
 _MESSAGE = {"2024": 1, "2025": 3}
 _IMAGE = 765
 _UNBOUND = 16
+_LONGEST_NUMBER = 9
 _RESPONSE, _RESPONSE_WITH_TOOLS = 19, 217
 
 
@@ -85,7 +86,10 @@ def _tokens(characters: int) -> int:
 
 
 def _number(fields: Mapping[str, Any], name: str) -> int:
+    """Return a whole number, which a form gives as text."""
     value = fields.get(name)
+    if isinstance(value, str) and value.isdecimal():
+        return int(value[:_LONGEST_NUMBER])
     return value if isinstance(value, int) else 0
 
 

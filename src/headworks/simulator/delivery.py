@@ -1,19 +1,30 @@
 """Sends an answer at the model's pace, bills it as it goes, and lets its fault strike."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import final
 
 import msgspec
 
 from headworks.ports import Clock
-from headworks.simulator import faults, problems
-from headworks.simulator.config import FaultRule, Latency
+from headworks.simulator.breakage.kinds import Kind
+from headworks.simulator.breakage.strike import Broken, Strike
 from headworks.simulator.exchange import Exchange
 from headworks.simulator.invoice import Attempt, Books
-from headworks.simulator.reply import MALFORMED, Body, Reply
+from headworks.simulator.pace import Pace
+from headworks.simulator.reply import Body, Reply
 from headworks.types import NO_USAGE, Usage
 
 _EVENTS = "text/event-stream; charset=utf-8"
+_PING = b": keep-alive\n\n"
+_INTERIM = b"HTTP/1.1 103 Early Hints\r\nlink: </elsewhere>; rel=preload\r\n\r\n"
+_AT_ONCE = 32
+"""Events without a pause between them after which others may run."""
+_SURPLUS = (
+    b'{"id":"chatcmpl-surplus","object":"chat.completion","created":0,"model":"surplus","choices":'
+    b'[{"index":0,"message":{"role":"assistant","content":"This answer is for somebody else."},'
+    b'"finish_reason":"stop"}],"usage":{"prompt_tokens":1,"completion_tokens":1,"total_tokens":2}}'
+)
 
 
 @final
@@ -25,104 +36,94 @@ class Delivery:
     attempt: Attempt
     books: Books
     clock: Clock
-    pace: Latency
-    fault: FaultRule | None
-    headers: dict[str, str]
+    pace: Pace
+    kind: Kind
+    strike: Strike
+    headers: Mapping[str, str]
     started: float
 
-    async def strike_early(self) -> None:
-        """Let a fault strike that comes before the head."""
-        fault = self.fault
-        if fault is None:
-            return
-        if fault.fault == "status":
-            raise problems.ordered(fault, self.attempt.model)
-        if fault.fault == "hang_before_head":
-            await self.exchange.hang()
-        if fault.fault == "reset_before_head":
+    def strike_early(self) -> None:
+        """Let a fault strike that comes before the head: raises a refusal, or `Broken`."""
+        self.kind.early(self.strike)
+
+    async def send(self, body: Body, *, stream: bool) -> None:
+        """Send an answer, whole or as events."""
+        body = self.kind.body(body, self.strike)
+        if stream and isinstance(body, Reply):
+            await self._send_stream(body)
+        else:
+            await self._send_whole(body)
+        await self._add_late()
+
+    async def end(self, broken: Broken) -> None:
+        """Break the answer off."""
+        if broken.how != "hang":
             self.books.close(self.attempt, "cut")
-            await self.exchange.break_off("rst")
+        await self.exchange.break_off(broken.how)
 
-    async def send_whole(self, body: Body) -> None:
-        """Send an answer as one JSON body."""
-        content = body.whole(usage=not self._meets("missing_usage"))
+    async def _send_whole(self, body: Body) -> None:
+        content = body.whole(usage=True)
         await self._generate(body)
-        self.attempt.usage = body.usage
-        if self._meets("cut_after") or self._meets("stall_after"):
-            await self._send_half(content, body.content_type)
-            return
-        outcome = "completed"
-        if self._meets("malformed_chunk"):
-            content, outcome = content[: len(content) // 2], "cut"
-        if self._meets("error_event"):
-            content, outcome = msgspec.json.encode({"error": self._error().error}), "cut"
-            self.attempt.usage = NO_USAGE
-        self.books.close(self.attempt, outcome)
-        await self.exchange.start(200, self._head(body.content_type, len(content)))
-        await self.exchange.write(content, more=False)
+        self.attempt.usage = NO_USAGE if self.kind.is_free else body.usage
+        parts, broken = self._parts(content)
+        if broken is None:
+            self.books.close(self.attempt, "cut" if self.kind.is_cut else "completed")
+            length = sum(map(len, parts))
+        else:
+            length = -1 if broken.how in {"clean", "bad_chunk"} else len(content)
+        await self._start(body.content_type, length)
+        for part in parts[:-1]:
+            await self._write(part)
+        await self.exchange.write(parts[-1] if parts else b"", more=broken is not None)
+        if broken is not None:
+            raise broken
 
-    async def send_stream(self, reply: Reply) -> None:
-        """Send an answer as events, one token each."""
-        if self._meets("json_instead_of_stream"):
-            await self.send_whole(reply)
-            return
-        await self.clock.sleep(self.pace.first_token)
+    def _parts(self, content: bytes) -> tuple[list[bytes], Broken | None]:
+        parts: list[bytes] = []
+        try:
+            parts.extend(self.kind.whole(content, self.strike))
+        except Broken as broken:
+            return parts, broken
+        return parts, None
+
+    async def _send_stream(self, reply: Reply) -> None:
+        if not self.pace.ping:
+            await self._wait(self.pace.first_token)
         self._bill(reply, 0)
-        await self.exchange.start(200, self._head(_EVENTS))
-        if self.fault and self._meets("slow_first_token"):
-            await self.clock.sleep(self.fault.seconds)
+        await self._start(_EVENTS)
+        if self.pace.ping:
+            await self._ping_through(self.pace.first_token + self.pace.silence)
+        else:
+            await self._wait(self.pace.silence)
         await self._send_steps(reply)
-
-    async def _send_steps(self, reply: Reply) -> None:
-        billed = said = 0
-        wait, no_done = self.pace.per_token(), self._meets("no_done")
-        for count, step in enumerate(reply.steps(usage=not self._meets("missing_usage"))):
-            if faults.is_due(self.fault, step.kind, said):
-                await self._strike(reply, count)
-                return
-            if step.kind == "token":
-                await self.clock.sleep(wait)
-                said += step.tokens
-            elif step.kind == "done":
-                self.books.close(self.attempt, "completed")
-                if no_done:
-                    break
-            if step.tokens:
-                billed += step.tokens
-                self._bill(reply, billed)
-            await self.exchange.write(step.data)
-            if step.kind == "done" and self._meets("duplicate_done"):
-                await self.exchange.write(step.data)
         await self.exchange.write(b"", more=False)
 
-    async def _strike(self, reply: Reply, count: int) -> None:
-        """Let a fault strike in mid-stream, after `count` events."""
-        if self._meets("stall_after"):
-            await self.exchange.hang()
-        self.books.close(self.attempt, "cut")
-        if self._meets("malformed_chunk"):
-            await self.exchange.write(MALFORMED)
-        if self._meets("error_event"):
-            await self.exchange.write(reply.error(self._error(), count))
-        await self.exchange.break_off(faults.ending(self.fault))
-
-    async def _send_half(self, content: bytes, kind: str) -> None:
-        is_clean = faults.ending(self.fault) == "clean" and not self._meets("stall_after")
-        await self.exchange.start(200, self._head(kind, None if is_clean else len(content)))
-        await self.exchange.write(content[: len(content) // 2])
-        if self._meets("stall_after"):
-            await self.exchange.hang()
-        self.books.close(self.attempt, "cut")
-        await self.exchange.break_off(faults.ending(self.fault))
+    async def _send_steps(self, reply: Reply) -> None:
+        billed, wait, now = 0, self.pace.per_token, self.clock.now
+        due = now()
+        steps = self.kind.events(reply.steps(usage=True), reply, self.strike)
+        try:
+            for count, step in enumerate(steps, 1):
+                if wait and step.tokens:
+                    due += wait * step.tokens
+                    await self._wait(due - now())
+                elif count % _AT_ONCE == 0:
+                    await self.exchange.turn()
+                billed += step.tokens
+                if step.kind == "done":
+                    self._bill(reply, billed)
+                    self.books.close(self.attempt, "completed")
+                if step.data:
+                    await self._write(step.data)
+        finally:
+            self._bill(reply, billed)
 
     async def _generate(self, body: Body) -> None:
         """Wait as long as the whole answer takes; whoever leaves earlier pays for what was made."""
-        start, usage = self.clock.now(), body.usage
-        wait = self.pace.per_token()
-        extra = self.fault.seconds if self.fault and self._meets("slow_first_token") else 0.0
-        first = self.pace.first_token + extra
+        start, usage, wait = self.clock.now(), body.usage, self.pace.per_token
+        first = self.pace.first_token + self.pace.silence
         total = first + usage.output * wait
-        if total <= 0:
+        if total <= 0 or body.in_background:
             return
         try:
             await self.clock.sleep(total)
@@ -132,22 +133,60 @@ class Delivery:
                 output = min(usage.output, int(made / wait)) if wait else usage.output
                 self.attempt.usage = msgspec.structs.replace(usage, output=output)
 
+    async def _start(self, content_type: str, length: int = -1) -> None:
+        """Send the head, as the fault wants it."""
+        self.attempt.status = 200
+        spent = f"{(self.clock.now() - self.started) * 1000:.0f}"
+        fields = [("content-type", content_type), *self.headers.items()]
+        fields.append(("openai-processing-ms", spent))
+        if length >= 0:
+            fields.append(("content-length", str(length)))
+        fields = self.kind.head(fields, self.strike)
+        if self.kind.start == "after interim answers":
+            self.exchange.raw(_INTERIM * self.strike.rule.count)
+        if self.kind.start != "byte by byte":
+            await self.exchange.start(200, fields, hold=length >= 0)
+            return
+        head = self.exchange.head(200, fields)
+        for at in range(len(head)):
+            self.exchange.raw(head[at : at + 1])
+            await self.clock.sleep(self.strike.rule.seconds)
+
+    async def _write(self, data: bytes) -> None:
+        waiting = self.exchange.post(data)
+        if waiting is not None:
+            await waiting
+        if self.kind.is_apart:
+            await self.exchange.turn()
+            await self._wait(self.strike.rule.seconds)
+
+    async def _add_late(self) -> None:
+        """Let a fault strike that comes after a complete answer."""
+        if self.kind.late == "the end of the connection":
+            await self.exchange.break_off(self.strike.ending)
+        if self.kind.late == "a second answer":
+            await self._wait(self.strike.rule.seconds)
+            head = (
+                b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n"
+            )
+            self.exchange.raw(head % len(_SURPLUS) + _SURPLUS)
+
+    async def _ping_through(self, seconds: float) -> None:
+        """Send comments while the model thinks."""
+        while seconds > 0:
+            await self.clock.sleep(min(seconds, self.pace.ping))
+            seconds -= self.pace.ping
+            if seconds > 0:
+                await self.exchange.write(_PING)
+
+    async def _wait(self, seconds: float) -> None:
+        if seconds > 0:
+            await self.clock.sleep(seconds)
+
     def _bill(self, reply: Reply, output: int) -> None:
         whole = reply.usage
+        output = whole.output if reply.in_background else min(output, whole.output)
         reasoning = min(whole.reasoning, output)
         self.attempt.usage = Usage(
             whole.input, output, whole.cached, reasoning=reasoning, tier=whole.tier
         )
-
-    def _meets(self, name: str) -> bool:
-        return self.fault is not None and self.fault.fault == name
-
-    def _error(self) -> problems.Refusal:
-        fault = self.fault or FaultRule("error_event")
-        return problems.ordered(fault, self.attempt.model)
-
-    def _head(self, kind: str, size: int | None = None) -> dict[str, str]:
-        self.attempt.status = 200
-        length = {} if size is None else {"content-length": str(size)}
-        spent = {"openai-processing-ms": f"{(self.clock.now() - self.started) * 1000:.0f}"}
-        return {"content-type": kind, **self.headers, **spent, **length}

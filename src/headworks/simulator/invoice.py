@@ -6,7 +6,7 @@ tokens sent so far. A refused attempt, or one that broke before its head, costs 
 
 import threading
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from decimal import ROUND_CEILING, Decimal
 from typing import Any, final
@@ -25,7 +25,7 @@ class Attempt:
 
     Attributes:
         n: Counts from 1.
-        time: Seconds since 1970.
+        time: Seconds since 1970; `ended` likewise, None while it is open.
         credential: Name of the key, never the key; "" for an unknown one.
         status: What was answered, 0 when nothing was.
         fault: The fault that struck, as `name` or `name=argument`, else "".
@@ -45,6 +45,7 @@ class Attempt:
     outcome: str = "open"
     usage: Usage = NO_USAGE
     cost: int | None = 0
+    ended: float | None = None
 
 
 @dataclass(slots=True)
@@ -78,16 +79,30 @@ class _Sums:
     total: Line = field(default_factory=Line)
     models: dict[str, Line] = field(default_factory=dict[str, Line])
     credentials: dict[str, Line] = field(default_factory=dict[str, Line])
+    tiers: dict[str, Line] = field(default_factory=dict[str, Line])
 
     def lines(self, attempt: Attempt) -> Iterator[Line]:
         yield self.total
-        yield self.models.setdefault(attempt.model, Line())
-        yield self.credentials.setdefault(attempt.credential, Line())
+        yield _line(self.models, attempt.model)
+        yield _line(self.credentials, attempt.credential)
+        if attempt.usage != NO_USAGE:
+            yield _line(self.tiers, attempt.usage.tier)
+
+
+def _line(lines: dict[str, Line], name: str) -> Line:
+    line = lines.get(name)
+    if line is None:
+        line = lines[name] = Line()
+    return line
 
 
 @final
 class Books:
-    """All attempts, and their sums. May be read from any thread."""
+    """All attempts, and their sums. May be read from any thread.
+
+    Attributes:
+        before_reading: Called before anything is told, so that what is due gets booked first.
+    """
 
     def __init__(self, models: Models, clock: Clock, keep: int) -> None:
         self._models, self._clock = models, clock
@@ -95,6 +110,7 @@ class Books:
         self._attempts: deque[Attempt] = deque(maxlen=keep)
         self._sums = _Sums()
         self._count = self._open = 0
+        self.before_reading: Callable[[], None] = _nothing
 
     def open(self, method: str, path: str) -> Attempt:
         """Begin an attempt."""
@@ -111,7 +127,7 @@ class Books:
             if attempt.outcome != "open":
                 return
             attempt.outcome = outcome
-            attempt.cost = self._cost(attempt)
+            attempt.cost, attempt.ended = self._cost(attempt), self._clock.time()
             for line in self._sums.lines(attempt):
                 line.add(attempt)
             self._open -= 1
@@ -138,18 +154,16 @@ class Books:
 
     def attempts(self) -> list[dict[str, Any]]:
         """Return every attempt that is remembered, oldest first."""
+        self.before_reading()
         with self._settled:
             return [_told(attempt) for attempt in self._attempts]
 
     def invoice(self) -> dict[str, Any]:
-        """Return the sums in all, by model and by credential, and how many attempts are open."""
+        """Return the sums in all, by model, credential and tier, and how many attempts are open."""
+        self.before_reading()
         with self._settled:
-            return {**asdict(self._sums.total), "open": self._open} | {
-                "models": {name: asdict(line) for name, line in self._sums.models.items()},
-                "credentials": {
-                    name: asdict(line) for name, line in self._sums.credentials.items()
-                },
-            }
+            sums = asdict(self._sums)
+            return {**sums.pop("total"), "open": self._open, **sums}
 
     def _cost(self, attempt: Attempt) -> int | None:
         usage = attempt.usage
@@ -157,6 +171,10 @@ class Books:
             return 0
         price = self._models.price(attempt.model, usage.tier, usage.input)
         return None if price is None else charge(price, usage)
+
+
+def _nothing() -> None:
+    pass
 
 
 def _told(attempt: Attempt) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from decimal import Decimal
 from functools import lru_cache
 from typing import final
 
+from headworks.core.tokens import is_reasoning
 from headworks.ports import Clock
 from headworks.simulator.config import SimulatedPrice, SimulatorConfig
 
@@ -14,10 +15,11 @@ _MILLION = 10**6
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """What a model takes at most: prompt, and answer; None is no limit."""
+    """What a model takes at most: prompt, answer, and both together; None is no limit."""
 
     context: int | None = None
     output: int | None = None
+    total: int | None = None
 
 
 NO_WINDOW = Window()
@@ -48,6 +50,7 @@ class Models:
         return Window(
             special.context if special and special.context else known.context,
             special.output if special and special.output else known.output,
+            None if special and special.context else known.total,
         )
 
     def price(self, name: str, tier: str = "default", tokens: int = 0) -> SimulatedPrice | None:
@@ -75,7 +78,9 @@ def catalogue_window(name: str) -> Window:
     from headworks.catalog import load
 
     model = load().model(name)
-    return Window(model.input, model.output) if model else NO_WINDOW
+    if model is None:
+        return NO_WINDOW
+    return Window(model.input, model.output, None if is_reasoning(name) else model.input)
 
 
 def catalogue_price(name: str, tier: str, tokens: int, day: int) -> SimulatedPrice | None:

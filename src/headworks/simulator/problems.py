@@ -5,53 +5,23 @@ from typing import Any
 
 import msgspec
 
-from headworks.simulator.config import FaultRule
-
 _KEYS_PAGE = "https://platform.openai.com/account/api-keys"
 _SHOWN_FROM = 20
 """Length from which a key shows its ends: of a shorter one they would be too much."""
 
-_CODES = {
-    401: "invalid_api_key",
-    429: "rate_limit_exceeded",
-    500: "server_error",
-    503: "server_is_overloaded",
-}
-_MESSAGES = {
-    401: f"Incorrect API key provided: sk-***. You can find your API key at {_KEYS_PAGE}.",
-    403: "You are not allowed to access this resource.",
-    408: "Request timed out.",
-    500: "The server had an error while processing your request. Sorry about that!",
-    503: "The server is currently overloaded with other requests. Sorry about that!",
-}
 QUOTA = (
     "You exceeded your current quota, please check your plan and billing details. For more "
     "information on this error, read the docs: "
     "https://platform.openai.com/docs/guides/error-codes/api-errors."
 )
-_TYPES = {
-    "rate_limit_exceeded": "requests",
-    "slow_down": "rate_limit_error",
-    "server_is_overloaded": "service_unavailable_error",
-    **dict.fromkeys(
-        (
-            "insufficient_quota",
-            "credit_balance_exhausted",
-            "organization_spend_limit_exceeded",
-            "project_spend_limit_exceeded",
-            "organization_usage_limit_exceeded",
-        ),
-        "insufficient_quota",
-    ),
-}
-_HTML = (
+HTML = (
     "<html>\r\n<head><title>{0} Error</title></head>\r\n<body>\r\n<center><h1>{0} Error</h1>"
     "</center>\r\n<hr><center>cloudflare</center>\r\n</body>\r\n</html>\r\n"
 )
 _NAMES: dict[type, str] = {
     bool: "a boolean",
     int: "an integer",
-    float: "a decimal",
+    float: "a decimal number",
     str: "a string",
     list: "an array",
     dict: "an object",
@@ -87,7 +57,7 @@ class Refusal(Exception):
     def content(self) -> bytes:
         """The body."""
         if self.html:
-            return _HTML.format(self.status).encode()
+            return HTML.format(self.status).encode()
         return msgspec.json.format(msgspec.json.encode({"error": self.error}), indent=2)
 
 
@@ -123,12 +93,12 @@ def wrong_method(method: str, path: str) -> Refusal:
     return Refusal(405, f"Not allowed to {method} on {path}.", code="method_not_supported")
 
 
-def wrong_type(content_type: str) -> Refusal:
-    """Refuse a body that does not claim to be JSON."""
+def wrong_type(content_type: str, wanted: str = "application/json") -> Refusal:
+    """Refuse a body that does not claim to be what the path takes."""
     return Refusal(
         400,
         f"Unsupported content type: '{content_type}'. This API method only accepts "
-        "'application/json' requests, but you specified the header "
+        f"'{wanted}' requests, but you specified the header "
         f"'Content-Type: {content_type}'. Please try again with a supported content type.",
         code="unsupported_content_type",
     )
@@ -212,42 +182,34 @@ def empty_array(param: str) -> Refusal:
     )
 
 
-def too_long(kind: str, limit: int, tokens: int) -> Refusal:
+def too_long(kind: str, limit: int, tokens: int, *, thinks: bool = False) -> Refusal:
     """Refuse a prompt that does not fit, with the counts where the endpoint tells them."""
     code: str | None = "context_length_exceeded"
     if kind == "responses":
         text = "Your input exceeds the context window of this model. Please adjust your input and try again."
         return Refusal(400, text, param="input", code=code)
     text = f"This model's maximum context length is {limit} tokens. However, your messages resulted in {tokens} tokens. Please reduce the length of the messages."
+    if thinks:
+        text = f"Input tokens exceed the configured limit of {limit} tokens. Your messages resulted in {tokens} tokens. Please reduce the length of the messages."
     param: str | None = "messages"
-    if kind == "embeddings":
+    if kind in {"embeddings", "completions"}:
         text = f"This model's maximum context length is {limit} tokens, however you requested {tokens} tokens ({tokens} in your prompt; 0 for the completion). Please reduce your prompt; or completion length."
         code = param = None
     return Refusal(400, text, param=param, code=code)
 
 
-def ordered(rule: FaultRule, model: str) -> Refusal:
-    """Return the refusal that a fault rule asks for, in the usual words of its status."""
-    code = rule.code or _CODES.get(rule.status)
-    wait = rule.retry_after
-    kind = "invalid_request_error" if rule.status < 500 else "server_error"  # noqa: PLR2004 - HTTP's own number
-    kind = _TYPES.get(code or "", kind)
-    message = _MESSAGES.get(rule.status, f"The request failed with status {rule.status}.")
-    if kind == "insufficient_quota":
-        message = QUOTA
-    elif code == "rate_limit_exceeded":
-        wait = 1 if wait is None else wait
-        message = (
-            f"Rate limit reached for {model or 'default'} in organization org-simulator on "
-            f"requests per min (RPM): Limit 500, Used 500, Requested 1. Please try again in {wait:g}s."
-        )
+def too_large() -> Refusal:
+    """Refuse a body above what the server takes."""
+    return Refusal(413, "The request is larger than this server takes.", code="request_too_large")
+
+
+def no_connection() -> Refusal:
+    """Refuse a fault that strikes the connection where the server lends none."""
     return Refusal(
-        rule.status,
-        rule.message or message,
-        type=rule.type or kind,
-        code=code,
-        headers={"retry-after": f"{wait:g}"} if wait else {},
-        html=rule.html,
+        501,
+        "This fault strikes the connection itself, which this server does not lend: run the "
+        "simulator by `headworks simulate` or `headworks.simulator.running()`.",
+        code="no_connection",
     )
 
 

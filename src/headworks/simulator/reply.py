@@ -1,8 +1,8 @@
 """What every kind of answer can do, so that faults and accounts need not know the endpoint."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
-from typing import Literal, NamedTuple, final
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal, NamedTuple, final
 
 import msgspec
 from typing_extensions import override
@@ -33,10 +33,14 @@ class Body(ABC):
     Attributes:
         usage: What it costs.
         content_type: Of the whole answer.
+        model: Which model made it where the request named none.
+        in_background: Whether it is made, and paid for, even if nobody waits for it.
     """
 
+    in_background: bool = False
     usage: Usage = NO_USAGE
     content_type: str = JSON
+    model: str = ""
 
     @abstractmethod
     def whole(self, *, usage: bool) -> bytes:
@@ -45,6 +49,10 @@ class Body(ABC):
 
 class Reply(Body):
     """An answer that can be sent in steps as well."""
+
+    def is_streamed(self, fields: Mapping[str, Any]) -> bool:
+        """Return whether the request with these fields wants the steps."""
+        return fields.get("stream") is True
 
     @abstractmethod
     def steps(self, *, usage: bool) -> Iterator[Step]:
@@ -79,7 +87,3 @@ class Raw(Body):
     def whole(self, *, usage: bool) -> bytes:
         """Return the bytes."""
         return self._content
-
-
-MALFORMED = b'data: {"id":"chatcmpl-broken","choices":[{"index":0,"delta":{"content":"\n\n'
-"""An event that is no JSON, whichever endpoint sends it."""

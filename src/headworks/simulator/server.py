@@ -1,81 +1,124 @@
-"""Runs the practice OpenAI under uvicorn: for ever, or in a thread for as long as a test needs it."""
+"""Runs the practice OpenAI on a socket: for ever, or in a thread for as long as a test needs it."""
 
 import asyncio
+import signal
 import socket
-import struct
+import sys
 import threading
-import time
-from collections.abc import Generator
+from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager, suppress
-from typing import Any, cast, final
+from typing import Any, final
 
 from typing_extensions import override
-from uvicorn import Config, Server
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from headworks.simulator.app import Simulator
 from headworks.simulator.config import SimulatorConfig
-from headworks.simulator.exchange import CONNECTION
+from headworks.simulator.exchange import Application
+from headworks.simulator.wire import Connection, OpenDoor, Settings
+from headworks.system import SystemClock
 from headworks.tokenizer import Tokenizer
 
-_LINGER_RESET = struct.pack("ii", 1, 0)
 _BACKLOG = 2048
-_KEEP_ALIVE = 300  # seconds; clients let go first, as with the real one
+_MOST_BODY = 64 * 1024 * 1024
+_KEEP_ALIVE = 300.0  # seconds; clients let go first, as with the real one
+_SWEEP = 30.0
+_TICKS = 1000  # a second
 
 
 @final
-class WallClock:
-    """The real time."""
+class WallClock(SystemClock):
+    """The real time, for one loop. Waits that end in the same millisecond share one timer."""
 
-    def now(self) -> float:
-        """Return seconds that only go forward."""
-        return time.monotonic()  # noqa: TID251 - here time comes in
+    def __init__(self) -> None:
+        self._ticks: dict[int, list[asyncio.Future[None]]] = {}
 
-    def time(self) -> float:
-        """Return seconds since 1970."""
-        return time.time()  # noqa: TID251 - here time comes in
-
+    @override
     async def sleep(self, seconds: float) -> None:
-        """Wait, or let others run if there is nothing to wait for."""
-        await asyncio.sleep(max(0.0, seconds))  # noqa: TID251 - here time comes in
+        """Wait, at most a millisecond longer; let others run if there is nothing to wait for."""
+        if seconds <= 0:
+            await asyncio.sleep(0)  # noqa: TID251 - here time comes in
+            return
+        loop = asyncio.get_running_loop()
+        tick = int((loop.time() + seconds) * _TICKS) + 1
+        waiting = self._ticks.get(tick)
+        if waiting is None:
+            waiting = self._ticks[tick] = []
+            loop.call_at(tick / _TICKS, self._wake, tick)
+        future = loop.create_future()
+        waiting.append(future)
+        await future
+
+    def _wake(self, tick: int) -> None:
+        for future in self._ticks.pop(tick):
+            if not future.done():
+                future.set_result(None)
 
 
 @final
-class _Lent:
-    """A connection as faults see it."""
+class Server:
+    """One application on one socket. Those who hang are not waited for when it stops.
 
-    def __init__(self, transport: asyncio.Transport) -> None:
-        self._transport = transport
+    An application that has an `aclose` is closed in the end.
+    """
 
-    def close(self) -> None:
-        self._transport.close()
+    def __init__(self, application: Application) -> None:
+        clock = WallClock()
+        if isinstance(application, Simulator):
+            most = application.config.max_body
+            self._settings = Settings(application, application, clock, most)
+        else:
+            self._settings = Settings(application, OpenDoor(), clock, _MOST_BODY)
+        self._close: Callable[[], Awaitable[None]] | None = getattr(application, "aclose", None)
+        self._stop: asyncio.Event | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._is_stopped = False
 
-    def reset(self) -> None:
-        """Close with a linger time of zero: TCP then sends RST instead of FIN (RFC 9293, 3.10.5)."""
-        wire = self._transport.get_extra_info("socket")
-        wire.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_RESET)
-        self._transport.abort()
+    def run(self, listener: socket.socket) -> None:
+        """Serve on a listening socket until `stop` is called, or the process is interrupted."""
+        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            runner.run(self._serve(listener))
 
+    def stop(self) -> None:
+        """End `run`. May be called from any thread."""
+        self._is_stopped = True
+        if self._loop is not None and self._stop is not None:
+            with suppress(RuntimeError):  # the loop has ended by itself
+                self._loop.call_soon_threadsafe(self._stop.set)
 
-@final
-class _Protocol(HttpToolsProtocol):
-    """uvicorn's, with its connection within reach of the application."""
+    async def _serve(self, listener: socket.socket) -> None:
+        loop = self._loop = asyncio.get_running_loop()
+        self._stop = asyncio.Event()
+        if self._is_stopped:
+            return
+        if threading.current_thread() is threading.main_thread() and sys.platform != "win32":
+            for number in (signal.SIGINT, signal.SIGTERM):
+                loop.add_signal_handler(number, self._stop.set)
+        settings = self._settings
+        server = await loop.create_server(
+            lambda: Connection(settings, loop.time), sock=listener, backlog=_BACKLOG
+        )
+        sweep = loop.call_later(_SWEEP, self._sweep)
+        try:
+            await self._stop.wait()
+        finally:
+            sweep.cancel()
+            server.close()
+            for connection in list(settings.connections):
+                connection.transport.abort()
+            while settings.tasks:
+                await asyncio.wait(settings.tasks)
+            if self._close is not None:
+                await self._close()
 
-    @override
-    def on_message_begin(self) -> None:
-        super().on_message_begin()
-        cast("dict[str, Any]", self.scope)["extensions"] = {CONNECTION: _Lent(self.transport)}
-
-
-@final
-class _Server(Server):
-    """uvicorn's, which does not wait for those who hang when it is told to stop."""
-
-    @override
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        for connection in list(self.server_state.connections):
-            connection.transport.abort()
-        await super().shutdown(sockets)
+    def _sweep(self) -> None:
+        """Close the connections that nobody has used for long."""
+        if self._loop is None:
+            return
+        now = self._loop.time()
+        for connection in list(self._settings.connections):
+            if connection.is_idle and now - connection.last_used > _KEEP_ALIVE:
+                connection.transport.close()
+        self._loop.call_later(_SWEEP, self._sweep)
 
 
 @final
@@ -83,68 +126,71 @@ class RunningSimulator:
     """A simulator that runs in a thread of its own.
 
     Attributes:
+        application: The simulator itself, to be called in its own loop alone.
         base_url: What an official client takes, such as `http://127.0.0.1:41234/v1`.
     """
 
-    def __init__(self, simulator: Simulator, port: int) -> None:
-        self._simulator = simulator
-        self.base_url = f"http://127.0.0.1:{port}/v1"
+    def __init__(self, application: Simulator, base_url: str) -> None:
+        self.application, self.base_url = application, base_url
 
     def invoice(self) -> dict[str, Any]:
         """Return the sums in nano-dollars and tokens, also by model and by credential."""
-        return self._simulator.books.invoice()
+        return self.application.books.invoice()
 
     def attempts(self) -> list[dict[str, Any]]:
         """Return every attempt, oldest first."""
-        return self._simulator.books.attempts()
+        return self.application.books.attempts()
 
     def wait_settled(self, seconds: float = 5.0) -> bool:
         """Block until no attempt is open, as after a client has left; return whether in time."""
-        return self._simulator.books.wait_settled(seconds)
+        return self.application.books.wait_settled(seconds)
 
     def reset(self) -> None:
         """Forget all attempts, prompts and faults."""
-        self._simulator.reset()
+        self.application.reset()
 
 
 @contextmanager
 def running(config: SimulatorConfig | None = None) -> Generator[RunningSimulator]:
     """Run a simulator in a background thread on a free port, until the block is left."""
-    tokenizer = Tokenizer()
-    tokenizer.load_soon(["o200k_base"])
-    simulator = Simulator(config or SimulatorConfig(), WallClock(), tokenizer)
-    server = _Server(_settings(simulator))
+    application = simulator(config or SimulatorConfig())
+    with running_application(application) as base_url:
+        yield RunningSimulator(application, base_url)
+
+
+@contextmanager
+def running_application(application: Application) -> Generator[str]:
+    """Run an application as a simulator runs, and yield its base URL."""
+    server = Server(application)
     with socket.create_server(("127.0.0.1", 0), backlog=_BACKLOG) as listener:
         port = listener.getsockname()[1]
         thread = threading.Thread(
-            target=server.run, args=([listener],), name=f"simulator-{port}", daemon=True
+            target=server.run, args=(listener,), name=f"simulator-{port}", daemon=True
         )
         thread.start()
         try:
-            yield RunningSimulator(simulator, port)
+            yield f"http://127.0.0.1:{port}/v1"
         finally:
-            server.should_exit = True
+            server.stop()
             thread.join()
 
 
-def serve_forever(config: SimulatorConfig, listener: socket.socket) -> None:
-    """Serve on a listening socket until interrupted."""
+def simulator(config: SimulatorConfig) -> Simulator:
+    """Return a simulator in real time, with true token counts."""
     tokenizer = Tokenizer()
     tokenizer.load_soon(["o200k_base"])
-    settings = _settings(Simulator(config, WallClock(), tokenizer))
+    return Simulator(config, WallClock(), tokenizer)
+
+
+def serve_forever(application: Application, listener: socket.socket) -> None:
+    """Serve on a listening socket until interrupted."""
     with suppress(KeyboardInterrupt):
-        _Server(settings).run([listener])
+        Server(application).run(listener)
 
 
-def _settings(simulator: Simulator) -> Config:
-    return Config(
-        cast("Any", simulator),
-        http=_Protocol,
-        ws="none",
-        lifespan="off",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        timeout_keep_alive=_KEEP_ALIVE,
-        backlog=_BACKLOG,
-    )
+def _loop_factory() -> Any:
+    if sys.platform == "win32":
+        return None
+    import uvloop
+
+    return uvloop.new_event_loop

@@ -18,12 +18,24 @@ TOOL = {
 
 def test_a_text_is_answered(client):
     """A plain question gets a completed response with its usage."""
-    answer = client.responses.create(model="gpt-6-sol", input="Hello", instructions="Be kind.")
+    answer = client.responses.create(model="gpt-4o", input="Hello", instructions="Be kind.")
 
     assert (answer.status, answer.output[0].type) == ("completed", "message")
     assert answer.output_text.endswith(".")
-    assert answer.usage.input_tokens == 2 + (3 + 1 + 3) + (3 + 1 + 1)
+    assert answer.usage.input_tokens == 3 + (3 + 1 + 3) + (3 + 1 + 1)
     assert answer.usage.total_tokens == answer.usage.input_tokens + answer.usage.output_tokens
+
+
+def test_a_model_thinks_before_it_answers(client):
+    """Thoughts are an item of their own, sealed, and their tokens are told and bounded apart."""
+    answer = client.responses.create(model="gpt-6-sol", input="Hello")
+    silent = client.responses.create(model="gpt-6-sol", input="Hello", reasoning={"effort": "none"})
+
+    assert [item.type for item in answer.output] == ["reasoning", "message"]
+    assert answer.output[0].encrypted_content.startswith("gAAAAA")
+    assert answer.usage.output_tokens_details.reasoning_tokens == 128
+    assert [item.type for item in silent.output] == ["message"]
+    assert silent.usage.output_tokens_details.reasoning_tokens == 0
 
 
 def test_a_stream_tells_the_whole_life_of_a_response(client):
@@ -45,14 +57,15 @@ def test_a_stream_tells_the_whole_life_of_a_response(client):
 
 
 def test_a_bound_leaves_the_response_incomplete(client):
-    """A response that may say two tokens says two, and why it stopped."""
-    answer = client.responses.create(model="gpt-4o", input="Hello", max_output_tokens=2)
+    """A response that may say sixteen tokens says sixteen, and why it stopped."""
+    answer = client.responses.create(model="gpt-4o", input="Hello", max_output_tokens=16)
     events = list(
-        client.responses.create(model="gpt-4o", input="Hello", max_output_tokens=2, stream=True)
+        client.responses.create(model="gpt-4o", input="Hello", max_output_tokens=16, stream=True)
     )
 
     assert (answer.status, answer.incomplete_details.reason) == ("incomplete", "max_output_tokens")
-    assert answer.usage.output_tokens == 2
+    assert answer.output[0].status == "incomplete"
+    assert answer.usage.output_tokens == 16
     assert events[-1].type == "response.incomplete"
 
 
@@ -78,12 +91,51 @@ def test_a_functions_output_is_answered_in_words(client):
     assert answer.output_text
 
 
-def test_nothing_is_stored_and_it_says_so(client):
-    """A response that refers to an earlier one is refused, not answered without it."""
-    with pytest.raises(openai.BadRequestError) as caught:
-        client.responses.create(model="gpt-4o", input="Hello", previous_response_id="resp_1")
+def test_a_tool_loop_comes_to_its_end(client):
+    """A client that runs every call and goes on from the response is answered in words at last."""
+    answer = client.responses.create(model="gpt-6-sol", input="Hello", tools=[TOOL])
+    turns = 1
+    while calls := [item for item in answer.output if item.type == "function_call"]:
+        outputs = [
+            {"type": "function_call_output", "call_id": call.call_id, "output": "3"}
+            for call in calls
+        ]
+        answer = client.responses.create(
+            model="gpt-6-sol", input=outputs, previous_response_id=answer.id, tools=[TOOL]
+        )
+        turns += 1
 
-    assert caught.value.code == "previous_response_not_found"
+    assert (turns, bool(answer.output_text)) == (2, True)
+
+
+def test_a_background_response_is_polled(client):
+    """A background response is queued at once, and complete when it is looked for."""
+    queued = client.responses.create(model="gpt-4o", input="Hello", background=True)
+    answer = client.responses.retrieve(queued.id)
+
+    assert (queued.status, queued.output, queued.usage) == ("queued", [], None)
+    assert (answer.status, bool(answer.output_text)) == ("completed", True)
+
+
+def test_the_invoice_has_a_background_response_once(client, simulator):
+    """What is made in the background is billed when it is ordered, not when it is read."""
+    queued = client.responses.create(model="gpt-4o", input="Hello", background=True)
+    usage = client.responses.retrieve(queued.id).usage
+    list(client.responses.retrieve(queued.id, stream=True))
+
+    invoice = simulator.invoice()
+    assert (invoice["billed"], invoice["attempts"]) == (1, 3)
+    assert invoice["output_tokens"] == usage.output_tokens
+
+
+def test_a_stream_is_taken_up_again(client):
+    """After the last event that arrived come those that did not, with their numbers."""
+    events = list(
+        client.responses.create(model="gpt-4o", input="Hello", background=True, stream=True)
+    )
+    again = list(client.responses.retrieve(events[0].response.id, stream=True, starting_after=7))
+
+    assert [event.to_dict() for event in again] == [event.to_dict() for event in events[8:]]
 
 
 def test_an_unknown_model_is_a_bad_request(client):

@@ -1,6 +1,7 @@
 """POST /v1/chat/completions: the objects and chunks of the real one."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from itertools import zip_longest
 from typing import Any, final
 
@@ -8,23 +9,18 @@ import msgspec
 from typing_extensions import override
 
 from headworks.core.tokens import is_reasoning
-from headworks.simulator import problems
-from headworks.simulator.answers import (
-    Answer,
-    Ask,
-    chosen_tool,
-    compose,
-    digest,
-    function_tools,
-    obfuscation,
-)
+from headworks.simulator.answers import Ask, digest, obfuscation
 from headworks.simulator.asked import Asked
 from headworks.simulator.chance import Chance
-from headworks.simulator.config import SimulatorConfig
-from headworks.simulator.fields import choices, is_list, is_map, section, stops, whole_number
+from headworks.simulator.endpoints.chat_checks import check, check_window
+from headworks.simulator.endpoints.chat_making import Order, Said, make
+from headworks.simulator.endpoints.chat_shapes import Shape, Turn
+from headworks.simulator.endpoints.chat_tools import called, choice
+from headworks.simulator.fields import choices, is_list, section, stops
 from headworks.simulator.problems import Refusal
 from headworks.simulator.provider import Provider
 from headworks.simulator.reply import Reply, Step
+from headworks.simulator.thinking import effort_of
 from headworks.types import Usage
 
 _LIMITS = ("max_completion_tokens", "max_tokens")
@@ -38,79 +34,97 @@ class ChatReply(Reply):
     def __init__(self, provider: Provider, asked: Asked) -> None:
         fields, meter = asked.fields, provider.meter
         model = provider.served_model(asked, "chat")
-        _check(fields)
-        self._ask = _ask(fields, provider.config)
+        check(fields)
         for name in _LIMITS:
-            meter.check_bound(model, name, whole_number(fields, name))
+            meter.check_bound(model, name, fields.get(name))
         prompt = meter.measure("chat", fields, asked.credential)
-        self._answers = [
-            compose(self._ask, index, lambda text: meter.split(text, model))
-            for index in range(choices(fields))
-        ]
+        limit = _limit(fields)
+        check_window(provider, fields, prompt.input, limit)
+        wanted, key = choice(fields), digest(fields, provider.config.seed)
+        ask = _ask(fields, key, limit, provider.config.answer_tokens)
+        order = Order(ask, called(fields, wanted, key), _predicted(fields), asked.ordered)
+        split = partial(meter.split, model=model)
+        self._said = [make(order, index, split) for index in range(choices(fields))]
         self.usage = msgspec.structs.replace(
             prompt,
-            output=sum(answer.tokens for answer in self._answers),
-            reasoning=sum(answer.reasoning for answer in self._answers),
+            output=sum(said.tokens for said in self._said),
+            reasoning=sum(said.reasoning for said in self._said),
         )
+        self._shape = Shape(wanted, _top(fields), key, thinks=is_reasoning(model))
         options = section(fields, "stream_options")
         self._wants_usage = options.get("include_usage") is True
         self._obfuscates = options.get("include_obfuscation") is not False
-        self._fingerprint = "fp_" + Chance("fingerprint", model).hex(10)
-        self.id, self.created = f"chatcmpl-{asked.serial[:29]}", asked.created
+        self.id, self._created, self._model = f"chatcmpl-{asked.serial[:29]}", asked.created, model
+        self._keep = partial(provider.chats.keep, asked) if fields.get("store") is True else None
 
     @override
     def whole(self, *, usage: bool) -> bytes:
         """Return the `chat.completion` object."""
-        listed = [_choice(index, answer) for index, answer in enumerate(self._answers)]
-        body = {**self._head("chat.completion"), "choices": listed}
-        if usage:
-            body["usage"] = usage_object(self.usage)
-        return _encode({**body, **self._tail()})
+        body = self._body(usage=usage)
+        if self._keep:
+            self._keep(body)
+        return _encode(body)
 
     @override
     def steps(self, *, usage: bool) -> Iterator[Step]:
         """Yield `chat.completion.chunk` events: choices take turns, token by token."""
-        for index, answer in enumerate(self._answers):
-            yield Step("open", self._chunk(index, _opening(answer)), answer.head + answer.reasoning)
-        rows = [answer.pieces for answer in self._answers]
+        begin = self._begin()
+        rows: list[Sequence[Turn]] = []
+        for index, said in enumerate(self._said):
+            first, *rest = self._shape.turns(said, index)
+            rows.append(rest)
+            yield Step("open", self._chunk(begin, index, first), first.tokens + said.reasoning)
         for turn in zip_longest(*rows):
-            for index, piece in enumerate(turn):
-                if piece is not None:
-                    delta = _delta(self._answers[index], piece.text)
-                    yield Step("token", self._chunk(index, delta), piece.tokens)
-        for index, answer in enumerate(self._answers):
-            yield Step("close", self._chunk(index, {}, _finish(answer)))
-        if self._wants_usage and usage:
-            last: dict[str, Any] = {
-                **self._head("chat.completion.chunk"),
-                **self._tail(),
-                "choices": [],
-            }
-            yield Step("usage", _event({**last, "usage": usage_object(self.usage)}))
-        yield Step("done", b"data: [DONE]\n\n")
+            for index, one in enumerate(turn):
+                if one is not None:
+                    yield Step("token", self._chunk(begin, index, one), one.tokens)
+        for index, said in enumerate(self._said):
+            last = Turn({}, said.rejected)
+            data = self._chunk(begin, index, last, self._shape.finish(said))
+            yield Step("close", data, said.rejected)
+        yield from self._end(begin, usage=usage)
 
     @override
     def error(self, refusal: Refusal, sent: int) -> bytes:
         """Return an event that ends the stream as failed."""
-        return _event({"error": refusal.error})
+        return b"data: " + _encode({"error": refusal.error}) + b"\n\n"
+
+    def _end(self, begin: bytes, *, usage: bool) -> Iterator[Step]:
+        if self._keep:
+            self._keep(self._body(usage=True))
+        if self._wants_usage and usage:
+            tail: dict[str, Any] = {"choices": [], "usage": usage_object(self.usage, self._said)}
+            if self._obfuscates:
+                tail["obfuscation"] = obfuscation("")
+            yield Step("usage", begin + _encode(tail)[1:] + b"\n\n")
+        yield Step("done", b"data: [DONE]\n\n")
+
+    def _body(self, *, usage: bool) -> dict[str, Any]:
+        listed = [self._shape.choice(said, index) for index, said in enumerate(self._said)]
+        used = {"usage": usage_object(self.usage, self._said)} if usage else {}
+        return {**self._head("chat.completion"), "choices": listed, **used, **self._tail()}
+
+    def _begin(self) -> bytes:
+        """Return how every event begins, up to its choices."""
+        head = {**self._head("chat.completion.chunk"), **self._tail()}
+        return b"data: " + _encode(head)[:-1] + b","
 
     def _head(self, kind: str) -> dict[str, Any]:
-        return {"id": self.id, "object": kind, "created": self.created, "model": self._ask.model}
+        return {"id": self.id, "object": kind, "created": self._created, "model": self._model}
 
     def _tail(self) -> dict[str, Any]:
-        return {"service_tier": self.usage.tier, "system_fingerprint": self._fingerprint}
+        return {"service_tier": self.usage.tier, "system_fingerprint": fingerprint(self._model)}
 
-    def _chunk(self, index: int, delta: Mapping[str, Any], finish: str | None = None) -> bytes:
-        choice = {"index": index, "delta": delta, "logprobs": None, "finish_reason": finish}
-        chunk = {**self._head("chat.completion.chunk"), **self._tail(), "choices": [choice]}
+    def _chunk(self, begin: bytes, index: int, turn: Turn, finish: str | None = None) -> bytes:
+        chunk: dict[str, Any] = {"choices": [self._shape.part(index, turn, finish)]}
         if self._wants_usage:
             chunk["usage"] = None
         if self._obfuscates:
-            chunk["obfuscation"] = obfuscation(delta.get("content") or "")
-        return _event(chunk)
+            chunk["obfuscation"] = obfuscation(turn.text)
+        return begin + _encode(chunk)[1:] + b"\n\n"
 
 
-def usage_object(usage: Usage) -> dict[str, Any]:
+def usage_object(usage: Usage, said: Sequence[Said] = ()) -> dict[str, Any]:
     """Return `usage` as chats report it."""
     return {
         "prompt_tokens": usage.input,
@@ -120,42 +134,44 @@ def usage_object(usage: Usage) -> dict[str, Any]:
         "completion_tokens_details": {
             "reasoning_tokens": usage.reasoning,
             "audio_tokens": 0,
-            "accepted_prediction_tokens": 0,
-            "rejected_prediction_tokens": 0,
+            "accepted_prediction_tokens": sum(one.accepted for one in said),
+            "rejected_prediction_tokens": sum(one.rejected for one in said),
         },
     }
 
 
-def _check(fields: Mapping[str, Any]) -> None:
-    messages = fields.get("messages")
-    if messages is None:
-        raise problems.missing("messages")
-    if not is_list(messages):
-        raise problems.wrong_field("messages", "an array of objects", messages)
-    if not messages:
-        raise problems.empty_array("messages")
-    for index, message in enumerate(messages):
-        if not is_map(message):
-            raise problems.wrong_field(f"messages[{index}]", "an object", message)
-        if not isinstance(message.get("role"), str):
-            raise problems.missing(f"messages[{index}].role")
+def fingerprint(model: str) -> str | None:
+    """Return which build of a model answers; those that think, and the oldest, do not tell."""
+    is_silent = is_reasoning(model) or model.startswith("gpt-3") or model[:6] in {"gpt-4", "gpt-4-"}
+    return None if is_silent else "fp_" + Chance("fingerprint", model).hex(10)
 
 
-def _ask(fields: Mapping[str, Any], config: SimulatorConfig) -> Ask:
-    model, key = str(fields["model"]), digest(fields, config.seed)
-    last = fields["messages"][-1].get("role")
-    tools = list(function_tools(fields.get("tools"))) if last == "user" else []
-    effort = fields.get("reasoning_effort") if is_reasoning(model) else ""
+def _ask(fields: Mapping[str, Any], key: str, limit: int | None, size: tuple[int, int]) -> Ask:
     return Ask(
-        model,
+        str(fields["model"]),
         key,
-        limit=next((whole_number(fields, name) for name in _LIMITS if fields.get(name)), None),
+        limit=limit,
         stop=stops(fields),
-        tool=chosen_tool(tools, fields.get("tool_choice", "auto"), key),
         schema=_schema(section(fields, "response_format")),
-        effort=str(effort or ""),
-        size=config.answer_tokens,
+        effort=effort_of(fields),
+        size=size,
     )
+
+
+def _limit(fields: Mapping[str, Any]) -> int | None:
+    return next((fields[name] for name in _LIMITS if fields.get(name)), None)
+
+
+def _top(fields: Mapping[str, Any]) -> int | None:
+    """Return how many likely tokens each token is told with, None for no logprobs."""
+    return (fields.get("top_logprobs") or 0) if fields.get("logprobs") else None
+
+
+def _predicted(fields: Mapping[str, Any]) -> str:
+    content = section(fields, "prediction").get("content")
+    parts: Sequence[Any] = content if is_list(content) else [{"text": content}]
+    texts = (section({"part": part}, "part").get("text") for part in parts)
+    return "".join(text for text in texts if isinstance(text, str))
 
 
 def _schema(form: Mapping[str, Any]) -> object:
@@ -165,46 +181,3 @@ def _schema(form: Mapping[str, Any]) -> object:
         return None
     schema = section(form, "json_schema").get("schema")
     return {} if schema is None else schema
-
-
-def _choice(index: int, answer: Answer) -> dict[str, Any]:
-    message: dict[str, Any] = {"role": "assistant", "content": answer.text, "refusal": None}
-    if answer.tool:
-        called = {"name": answer.tool, "arguments": answer.text}
-        message["content"] = None
-        message["tool_calls"] = [{"id": _call_id(answer), "type": "function", "function": called}]
-    message["annotations"] = []
-    return {
-        "index": index,
-        "message": message,
-        "logprobs": None,
-        "finish_reason": _finish(answer),
-    }
-
-
-def _opening(answer: Answer) -> dict[str, Any]:
-    if not answer.tool:
-        return {"role": "assistant", "content": "", "refusal": None}
-    called = {"name": answer.tool, "arguments": ""}
-    call = {"index": 0, "id": _call_id(answer), "type": "function", "function": called}
-    return {"role": "assistant", "content": None, "tool_calls": [call], "refusal": None}
-
-
-def _delta(answer: Answer, text: str) -> dict[str, Any]:
-    if answer.tool:
-        return {"tool_calls": [{"index": 0, "function": {"arguments": text}}]}
-    return {"content": text}
-
-
-def _finish(answer: Answer) -> str:
-    if answer.is_cut:
-        return "length"
-    return "tool_calls" if answer.tool else "stop"
-
-
-def _call_id(answer: Answer) -> str:
-    return f"call_{answer.serial}"
-
-
-def _event(body: Mapping[str, Any]) -> bytes:
-    return b"data: " + _encode(body) + b"\n\n"
