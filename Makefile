@@ -9,23 +9,29 @@ LOCK := .venv-lock/bin/uv pip compile --quiet --universal --python-version 3.11 
 say = @printf '==> %s\n' "$(1)"
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench docs lock clean
+.PHONY: help demo test test-clients check bench docs lock clean
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: .venv/.demo ## See it work: simulator, gateway and the official client, then a report (ARGS=… for options)
 	@$(BIN)/headworks demo $(ARGS)
 
-test: .venv/.dev ## Run all tests with branch coverage (ARGS="-k name" for some of them, without the threshold)
+test: .venv/.dev .cache/recordings/.done ## Run all tests but the client matrix, with branch coverage (ARGS="-k name" for some of them, without the threshold)
 	$(call say,tests)
 	@rm -f .coverage .coverage.*
-	@$(BIN)/coverage run -m pytest $(ARGS)
+	@$(BIN)/coverage run -m pytest --ignore=tests/clients/matrix $(ARGS)
 	$(call say,branch coverage of what is not fully covered)
 	@$(BIN)/coverage combine --quiet
 	@$(BIN)/coverage report $(if $(ARGS),--fail-under=0)
+
+test-clients: .venv/.dev ## Run the client matrix: official clients and frameworks, each in its own environment
+	$(call say,environments of the clients (requirements/*.lock))
+	@$(BIN)/python -m tests.clients.elsewhere
+	$(call say,client matrix)
+	@$(BIN)/python -m pytest tests/clients/matrix $(ARGS)
 
 check: .venv/.dev ## Format, lint, types (mypy and basedpyright, both strict) and architecture
 	$(call say,ruff format)
@@ -50,15 +56,19 @@ docs: .venv/.docs ## Build the documentation into site/
 	@$(BIN)/mkdocs build --strict --quiet
 	@echo "site/index.html"
 
-lock: .venv-lock/.done ## Renew requirements/*.lock from pyproject.toml (ARGS=--upgrade for the newest versions)
+lock: .venv-lock/.done ## Renew requirements/*.lock and the lock of the Node clients (ARGS=--upgrade for the newest versions)
 	$(call say,locks)
 	@$(LOCK) $(ARGS) pyproject.toml --extra client --group build --group test --group check -o requirements/dev.lock
 	@$(LOCK) $(ARGS) pyproject.toml --extra client --group build -c requirements/dev.lock -o requirements/demo.lock
 	@$(LOCK) $(ARGS) --group docs -c requirements/dev.lock -o requirements/docs.lock
+	@$(LOCK) $(ARGS) requirements/openai1.in -o requirements/openai1.lock
 	@$(LOCK) $(ARGS) pyproject.toml requirements/openai2.in -o requirements/openai2.lock
+	@$(LOCK) $(ARGS) requirements/frameworks.in -o requirements/frameworks.lock
+	@$(LOCK) --no-deps --no-binary :all: requirements/recordings.in -o requirements/recordings.lock
+	@npm install --package-lock-only --ignore-scripts --no-audit --no-fund --silent --prefix tests/clients
 
 clean: ## Remove everything that these targets made
-	@rm -rf .venv .venv-lock .venv-openai2 tests/clients/node_modules site build dist .coverage .coverage.* .hypothesis bench/results
+	@rm -rf .venv .venv-* .cache tests/clients/node_modules site build dist .coverage .coverage.* .hypothesis bench/results
 	@rm -rf .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
 	@$(MAKE) --no-print-directory --quiet -C bench/tools clean
 
@@ -82,6 +92,14 @@ clean: ## Remove everything that these targets made
 .venv/.dev: .venv/.demo requirements/dev.lock
 	$(call say,test and check tools (requirements/dev.lock))
 	@$(PIP) --require-hashes -r requirements/dev.lock
+	@touch $@
+
+# Only read, never installed: but pip asks each archive's build backend (hatchling) for its metadata.
+.cache/recordings/.done: requirements/recordings.lock | .venv/.demo
+	$(call say,recorded exchanges with the real API (requirements/recordings.lock))
+	@rm -rf $(@D)
+	@$(BIN)/python -m pip download -qq --disable-pip-version-check --no-deps --no-binary :all: \
+		--no-build-isolation --require-hashes -r requirements/recordings.lock -d $(@D)
 	@touch $@
 
 .venv/.docs: .venv/.demo requirements/docs.lock

@@ -67,7 +67,7 @@ async def test_the_simulator_needs_no_key(tmp_path, key: str | None):
     """`serve --simulate` works on a machine that has no provider's key, not even an empty one."""
     given = FREE if key is None else {**FREE, "OPENAI_API_KEY": key}
     async with serving(tmp_path, "--simulate", **given) as it:
-        assert (await it.ask(it.made, model="gpt-6-sol", max_tokens=1)).status == 200
+        assert (await it.ask(it.made, model="gpt-6-sol", max_completion_tokens=1)).status == 200
         assert await it.stop() == 0
 
 
@@ -77,7 +77,7 @@ async def test_the_simulator_takes_the_place_of_every_upstream(tmp_path):
     file.write_text(file.read_text().replace("UPSTREAM_KEY", "OPENAI_API_KEY"))
     async with serving(tmp_path, "--simulate", "--config", str(file)) as it:
         assert len(it.said) == 1
-        assert (await it.ask(KEY, max_tokens=1)).status == 200
+        assert (await it.ask(KEY, max_completion_tokens=1)).status == 200
 
 
 # What must be changed.

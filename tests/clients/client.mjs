@@ -90,7 +90,7 @@ const seen = {
   vectors: (await client.embeddings.create(plan.texts)).data.map((one) => one.embedding),
   response: (await client.responses.create(plan.response)).output_text,
   events: events.map((event) => [event.sequence_number, event.type]),
-  event_text: events.at(-1).response.output[0].content[0].text,
+  event_text: events.at(-1).response.output.at(-1).content[0].text,
   models: (await client.models.list()).data.map((model) => model.id),
   failures: await each(Object.keys(plan.failures), (name) => failure(plan.failures[name])),
   broken: await each(plan.broken, broken),

@@ -1,6 +1,7 @@
-"""Official clients that do not fit into this environment: openai 2.x, and the one for Node.
+"""Clients that do not fit into this environment: older official ones, frameworks, and Node's.
 
-Each is installed once, exactly as its lock says, and again when the lock changes.
+Each environment is installed once, exactly as its lock says, and again when the lock changes.
+`python -m tests.clients.elsewhere` installs them all.
 """
 
 import hashlib
@@ -15,31 +16,38 @@ from typing import Any
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
-PYTHON_LOCK = ROOT / "requirements/openai2.lock"
+PYTHONS = ("openai1", "openai2", "frameworks")
+"""The environments for Python: each has a lock in requirements/ and a folder of its own."""
 NODE_LOCK = HERE / "package-lock.json"
 _NO_NODE = (
     "{} is missing: the official Node client is one of the judges of this gateway. "
     "Install it, on Debian and Ubuntu by `apt-get install nodejs npm`."
 )
-_SCRIPT_SECONDS = 100
+_SCRIPT_SECONDS = 240
+_OURS = ("OPENAI_", "PYTHON", "LANGCHAIN_", "LANGSMITH_", "LOGFIRE_")
 
 
-def python_with_openai2() -> Path:
-    """Return an interpreter whose environment holds what requirements/openai2.lock says."""
-    folder = ROOT / ".venv-openai2"
+def python_lock(name: str) -> Path:
+    """Return the file that says what an environment holds."""
+    return ROOT / f"requirements/{name}.lock"
+
+
+def python_with(name: str) -> Path:
+    """Return the interpreter of an environment, which holds what its lock says."""
+    folder = ROOT / f".venv-{name}"
     python = folder / "bin/python"
     stamp = folder / ".installed"
-    wanted = _digest(PYTHON_LOCK, sys.version)
+    wanted = _digest(python_lock(name), sys.version)
     if not (stamp.is_file() and stamp.read_text() == wanted):
         _run([sys.executable, "-m", "venv", "--clear", str(folder)])
         install = ["install", "-qq", "--disable-pip-version-check", "--require-hashes"]
-        _run([str(python), "-m", "pip", *install, "-r", str(PYTHON_LOCK)])
+        _run([str(python), "-m", "pip", *install, "-r", str(python_lock(name))])
         stamp.write_text(wanted)
     return python
 
 
-def node_with_openai() -> str:
-    """Return node, once the packages of package-lock.json lie beside the script that needs them."""
+def node_with_packages() -> str:
+    """Return node, once the packages of package-lock.json lie beside the scripts that need them."""
     node, npm = _find("node"), _find("npm")
     stamp = HERE / "node_modules/.installed"
     wanted = _digest(NODE_LOCK, "")
@@ -50,15 +58,12 @@ def node_with_openai() -> str:
 
 
 def report(command: list[str], plan: Mapping[str, Any], **environ: str) -> dict[str, Any]:
-    """Return what a script saw when it followed the plan."""
-    inherited = {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith(("OPENAI_", "PYTHON"))
-    }
+    """Return what a script saw when it followed the plan, from the root of the repository."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(_OURS)}
     done = subprocess.run(
         command,
         input=json.dumps(plan),
+        cwd=ROOT,
         env=inherited | environ,
         capture_output=True,
         text=True,
@@ -83,3 +88,9 @@ def _digest(lock: Path, more: str) -> str:
 def _run(command: list[str], cwd: Path | None = None) -> None:
     done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"{' '.join(command)}\n{(done.stdout + done.stderr)[-4000:]}"
+
+
+if __name__ == "__main__":
+    node_with_packages()
+    for environment in PYTHONS:
+        python_with(environment)

@@ -44,7 +44,7 @@ REFUSED = [
 ]  # fmt: skip
 ANSWERED = [
     Case("a model that is not there", openai.NotFoundError, 404, "model_not_found", "`nothing` does not exist", 1, "nothing"),
-    Case("a bad parameter", openai.BadRequestError, 400, "invalid_value", "Invalid 'n'", 1, options={"n": 0}),
+    Case("a bad parameter", openai.BadRequestError, 400, "integer_below_min_value", "Invalid 'n'", 1, options={"n": 0}),
     Case("a prompt too long", openai.BadRequestError, 400, "context_length_exceeded", "context length is 20 tokens", 1, "narrow", options=LONG),
     Case("an unpaid bill", openai.RateLimitError, 429, "insufficient_quota", "exceeded your current quota", 1, "unpaid"),
     Case("a wait too long", openai.RateLimitError, 429, "rate_limit_exceeded", "try again in 90s", 1, "busy"),

@@ -10,10 +10,10 @@ import pytest
 from tests.clients.elsewhere import (
     HERE,
     NODE_LOCK,
-    PYTHON_LOCK,
     ROOT,
-    node_with_openai,
-    python_with_openai2,
+    node_with_packages,
+    python_lock,
+    python_with,
     report,
 )
 from tests.clients.ground import (
@@ -62,7 +62,7 @@ FAILURES = [
     Case("unknown key", "AuthenticationError", 401, "invalid_api_key", 0, key="hw_nobody"),
     Case("model not for this key", "PermissionDeniedError", 403, "model_not_allowed", 0, "gpt-6-luna", "narrow"),
     Case("no such model", "NotFoundError", 404, "model_not_found", 1, "nothing"),
-    Case("bad parameter", "BadRequestError", 400, "invalid_value", 1, "done-twice", more={"n": 0}),
+    Case("bad parameter", "BadRequestError", 400, "integer_below_min_value", 1, "done-twice", more={"n": 0}),
     Case("unpaid", "RateLimitError", 429, "insufficient_quota", 1, "unpaid"),
     Case("too busy", "RateLimitError", 429, "rate_limit_exceeded", 1, "busy"),
     Case("failing", "InternalServerError", 500, "server_error", 3, "fails"),
@@ -117,9 +117,9 @@ def seen(request, session_practice, tmp_path_factory):
     else:
         config = str(write_configuration(tmp_path_factory.mktemp(kind), session_practice.base_url))
     if kind == "node":
-        command = [node_with_openai(), str(HERE / "client.mjs")]
+        command = [node_with_packages(), str(HERE / "client.mjs")]
     else:
-        command = [str(python_with_openai2()), str(HERE / "script_openai2.py"), kind]
+        command = [str(python_with("openai2")), str(HERE / "script_openai2.py"), kind]
     assert session_practice.wait_settled()
     session_practice.reset()
     found = report(command, plan(config), **environ)
@@ -130,7 +130,7 @@ def seen(request, session_practice, tmp_path_factory):
 def test_the_client_is_the_one_that_is_locked(seen):
     """The judge is the version that the lock names, not another one that lay about."""
     locked = json.loads(NODE_LOCK.read_text())["packages"]["node_modules/openai"]["version"]
-    wanted = "openai==" + seen.report["version"] in PYTHON_LOCK.read_text()
+    wanted = "openai==" + seen.report["version"] in python_lock("openai2").read_text()
 
     assert seen.report["version"] == locked if seen.kind == "node" else wanted
 

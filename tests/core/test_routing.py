@@ -77,3 +77,13 @@ def test_listings(caller, names, path, expected):
     assert isinstance(content, bytes)
     listed = [m["id"] for m in json.loads(content)["data"]] if content else None
     assert listed == expected
+
+
+def test_looking_at_the_list_is_answered_here_as_well():
+    """HEAD asks the same question as GET: a restricted key's list is never the provider's."""
+    caller = Caller("k", "k", models=frozenset({"mine"}))
+
+    answer = ModelListing((), 1).answer(ask(None, "/v1/models", "HEAD"), caller)
+
+    assert answer is not None
+    assert answer.status == 200

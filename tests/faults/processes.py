@@ -17,6 +17,7 @@ from headworks.build import Assembly
 from headworks.config.loading import load
 from headworks.gateway.server import Server
 from headworks.gateway.station import Station
+from headworks.ports import Journal
 from headworks.stores.ledger_schema import connect_read_only
 
 KEY = "caller-key-0123456789-0123456789"
@@ -35,13 +36,14 @@ upstreams:
 models:
   assistant: {{routes: [up/gpt-6-sol, up/gpt-6-luna]}}
   single: {{routes: [up/gpt-6-sol]}}
+  embedder: {{routes: [up/text-embedding-3-small]}}
 keys:
   - {{name: app, secret: "${{env:CALLER_KEY}}"}}
   - {{name: alone, secret: "alone-{key}", limits: {{parallel: 1}}}}
   - {{name: other, secret: "other-{key}"}}
   - {{name: narrow, secret: "narrow-{key}", models: [assistant]}}
 """
-_READY = re.compile(r"API http://127\.0\.0\.1:(\d+)/v1, admin http://127\.0\.0\.1:(\d+)")
+READY = re.compile(r"API http://127\.0\.0\.1:(\d+)/v1, admin http://127\.0\.0\.1:(\d+)")
 _PATIENCE = 20.0
 
 
@@ -55,11 +57,14 @@ def configuration(
     return file
 
 
-def rows(folder: Path) -> list[dict[str, Any]]:
-    """Return every row of a gateway's ledger, running or not, oldest first."""
+def rows(folder: Path, *, after: int = 0) -> list[dict[str, Any]]:
+    """Return every row of a gateway's ledger behind row `after`, running or not, oldest first."""
     with closing(connect_read_only(folder / "books.ledger.db")) as db:
+        if not db.execute("PRAGMA user_version").fetchone()[0]:
+            return []  # its writer died before there was a table
         db.row_factory = sqlite3.Row
-        return [dict(row) for row in db.execute("SELECT * FROM attempts ORDER BY seq")]
+        found = db.execute("SELECT * FROM attempts WHERE seq > ? ORDER BY seq", (after,))
+        return [dict(row) for row in found]
 
 
 # A caller that speaks bytes.
@@ -226,7 +231,7 @@ async def gateway_process(folder: Path, log: Path) -> AsyncGenerator[Process]:
         said = (await asyncio.wait_for(process.stdout.readline(), _PATIENCE)).decode()
         with log.open("a") as copy:
             copy.write(said)
-        ports = _READY.search(said)
+        ports = READY.search(said)
         assert ports is not None, f"the gateway did not start: see {log}"
         gateway = Process(process, int(ports[1]), int(ports[2]))
         gateway.seconds = loop.time() - begun
@@ -269,10 +274,10 @@ class Gateway:
 
 
 @asynccontextmanager
-async def gateway_of(file: Path) -> AsyncGenerator[Gateway]:
+async def gateway_of(file: Path, *journals: Journal) -> AsyncGenerator[Gateway]:
     """Run a gateway by a configuration file until the block is left."""
     config = load(file, ENVIRONMENT)
-    assembly = Assembly(config)
+    assembly = Assembly(config, journals=journals)
     server = Station(assembly, lambda: config).server(announce=lambda _: None)
     life = asyncio.ensure_future(server.run())
     ready = asyncio.ensure_future(server.ready.wait())

@@ -282,13 +282,13 @@ async def test_no_invalid_json_is_accepted(tmp_path, figure):
 
 
 async def test_every_other_json_is_decided(tmp_path):
-    """What is JSON, or might be, is served or refused by name; never a failure of ours."""
+    """What is JSON, or might be, is passed on or refused by name; never a failure of ours."""
     async with door(tmp_path) as opened:
         for path in (*suite("y_"), *suite("i_")):
             inner = GOOD[:-1].encode() + b',"metadata":{"v":' + path.read_bytes() + b"}}"
             reply = await opened.knock(post(inner))
             assert reply.status in {200, 400}, (path.name, reply)
-        assert opened.replies[200] > 90
+        assert len(opened.provider.attempts()) > 90  # accepted here; the provider may refuse it
 
 
 def naughty() -> list[str]:

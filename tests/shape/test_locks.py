@@ -13,14 +13,21 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 RUNTIME = PROJECT["project"]["dependencies"]
 CLIENT = PROJECT["project"]["optional-dependencies"]["client"]
 GROUPS = PROJECT["dependency-groups"]
+
+
+def asked(name: str) -> list[str]:
+    """Return what requirements/NAME.in asks for."""
+    return re.findall(r"^\w.+", text(ROOT / f"requirements/{name}.in"), re.MULTILINE)
+
+
 LOCKS = {
     "demo": [*RUNTIME, *CLIENT, *GROUPS["build"]],
     "dev": [*RUNTIME, *CLIENT, *GROUPS["build"], *GROUPS["test"], *GROUPS["check"]],
     "docs": GROUPS["docs"],
-    "openai2": [
-        *RUNTIME,
-        *re.findall(r"^\w.+", text(ROOT / "requirements/openai2.in"), re.MULTILINE),
-    ],
+    "openai1": asked("openai1"),
+    "openai2": [*RUNTIME, *asked("openai2")],
+    "frameworks": asked("frameworks"),
+    "recordings": asked("recordings"),
 }
 MOST_DEPENDENCIES = 20
 

@@ -88,6 +88,18 @@ async def test_a_redirect_is_never_followed():
     assert len(seen) == 1
 
 
+async def test_our_key_is_not_handed_to_the_caller():
+    """A provider that repeats what it was sent in its error repeats it without our key."""
+    echo = b'{"error":{"message":"cannot serve: authorization: Bearer sk-ours"}}'
+    async with provider([], whole(echo, 400)) as upstream:
+        with pytest.raises(UpstreamAnswered) as caught:
+            await upstream.send(asked(b'{"model":"m"}'), route(), 5.0)
+
+    assert caught.value.content is not None
+    assert b"sk-ours" not in caught.value.content
+    assert "sk-ours" not in str(caught.value)
+
+
 async def test_an_error_that_breaks_off_keeps_its_status():
     """When the body of an error is cut, its status still says what to do."""
 

@@ -95,6 +95,24 @@ def no_headers() -> Headers:
     return ()
 
 
+def read_strictly(request: HttpRequest, added: Headers) -> tuple[Request, Secret | None]:
+    """Return the call that a request makes, and its key, as the gateway would read them."""
+    headers = [(name.lower(), value) for name, value in request.headers.raw]
+    given = {name for name, _ in headers}
+    headers += [field for field in added if field[0] not in given]
+    timeout = _read_timeout(request.extensions)
+    if timeout is not None and b"x-stainless-read-timeout" not in given:
+        headers.append((b"x-stainless-read-timeout", b"%g" % timeout))
+    path, _, query = request.url.raw_path.partition(b"?")
+    call = read_request(request.method, path.decode("latin-1"), query, headers, request.content)
+    return call, presented_key(headers)
+
+
+def _read_timeout(extensions: Mapping[str, Any]) -> float | None:
+    timeouts: Mapping[str, float | None] = extensions.get("timeout") or {}
+    return timeouts.get("read")
+
+
 @dataclass(frozen=True, slots=True)
 class Access:
     """How a transport reaches an engine.
@@ -103,11 +121,13 @@ class Access:
         host: Returns where the engine's calls run.
         engine: Returns the engine; awaited there.
         headers: Returns fields to add to a request, read in its caller's context.
+        read: Makes a call of a request and the fields to add; may raise `CallerError`.
     """
 
     host: Callable[[], Host]
     engine: Engine
     headers: Callable[[], Headers] = no_headers
+    read: Callable[[HttpRequest, Headers], tuple[Request, Secret | None]] = read_strictly
 
 
 def in_this_loop(engine: Carrier) -> Access:
@@ -135,6 +155,8 @@ class _Body:
 
     def _opened(self, item: Item) -> Response:
         self._exchange.took(item)
+        if isinstance(item, ConnectionError):
+            raise self.faults.broken(str(item)) from item
         answer = _answer(item)
         if isinstance(answer.content, bytes):
             self._whole = answer.content
@@ -247,7 +269,7 @@ def carry(
     host.refuse_waiting()
     exchange = Exchange(host, inbox.put)
     body = body_type(exchange, inbox, _read_timeout(request.extensions))
-    exchange.start(access.engine, partial(_read, request, access.headers()))
+    exchange.start(access.engine, partial(access.read, request, access.headers()))
     try:
         return body.open(), body
     except BaseException:
@@ -262,29 +284,12 @@ async def acarry(
     inbox = TaskInbox()
     exchange = Exchange(access.host(), inbox.put)
     body = body_type(exchange, inbox, _read_timeout(request.extensions))
-    exchange.start(access.engine, partial(_read, request, access.headers()))
+    exchange.start(access.engine, partial(access.read, request, access.headers()))
     try:
         return await body.open(), body
     except BaseException:
         await body.aclose()
         raise
-
-
-def _read(request: HttpRequest, added: Headers) -> tuple[Request, Secret | None]:
-    headers = [(name.lower(), value) for name, value in request.headers.raw]
-    given = {name for name, _ in headers}
-    headers += [field for field in added if field[0] not in given]
-    timeout = _read_timeout(request.extensions)
-    if timeout is not None and b"x-stainless-read-timeout" not in given:
-        headers.append((b"x-stainless-read-timeout", b"%g" % timeout))
-    path, _, query = request.url.raw_path.partition(b"?")
-    call = read_request(request.method, path.decode("latin-1"), query, headers, request.content)
-    return call, presented_key(headers)
-
-
-def _read_timeout(extensions: Mapping[str, Any]) -> float | None:
-    timeouts: Mapping[str, float | None] = extensions.get("timeout") or {}
-    return timeouts.get("read")
 
 
 def _answer(item: Item) -> Response:

@@ -38,8 +38,8 @@ class Carrier(Protocol):
         """Carry one call; the response lives inside the `async with` block."""
         ...
 
-    def refusal(self, error: Exception) -> Response:
-        """Return the answer that tells a caller of an error."""
+    def refusal(self, error: Exception) -> Response | Exception:
+        """Return the answer that tells a caller of an error, or what its client is to raise."""
         ...
 
 

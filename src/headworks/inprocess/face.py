@@ -5,18 +5,18 @@ from whatever loop: limits and ledger are one, as they are behind a gateway.
 """
 
 import asyncio
-import importlib
 import os
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from contextvars import Context
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType, TracebackType
+from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from headworks.errors import ConfigurationError
 from headworks.inprocess.carriage import Access
+from headworks.inprocess.clients import async_client, sync_client
 from headworks.inprocess.exchange import Carrier
 from headworks.inprocess.portal import DRAIN, Portal
 from headworks.inprocess.tagging import Tagging
@@ -28,9 +28,6 @@ if TYPE_CHECKING:
 
     from headworks.config.settings import Config
 
-BASE_URL = "http://headworks.internal/v1"
-"""Where the clients believe the API to be; no connection is ever made."""
-
 NO_KEY = "headworks-in-process"
 """Stands for "no virtual key" where the official client insists on one."""
 
@@ -39,9 +36,6 @@ IN_PROCESS = Caller(name="in-process", key_id="in-process")
 
 _NO_FILE = Path("<config>")
 """The name under which problems of a configuration without a file are told."""
-
-_HTTPX2_SINCE = 3
-"""The major version of `openai` that moved from httpx to httpx2."""
 
 
 class Assembly(Protocol):
@@ -102,19 +96,11 @@ class Headworks:
         Raises:
             ImportError: The `openai` package is not installed.
         """
-        library = _official()
-        transport = _transports(library).SyncTransport(self._access)
-        client = _client_type(library, "")(transport=transport)
-        ready: _openai.OpenAI = library.OpenAI(**_options(options, client))
-        return ready
+        return sync_client(self._access, {"api_key": NO_KEY} | options)
 
     def async_openai(self, **options: Any) -> "_openai.AsyncOpenAI":
         """Return an official asynchronous client; like `openai`, for any asyncio loop."""
-        library = _official()
-        transport = _transports(library).AsyncTransport(self._access)
-        client = _client_type(library, "Async")(transport=transport)
-        ready: _openai.AsyncOpenAI = library.AsyncOpenAI(**_options(options, client))
-        return ready
+        return async_client(self._access, {"api_key": NO_KEY} | options)
 
     def tagged(
         self,
@@ -270,35 +256,3 @@ class _Assembled:
             self._starting = None
         self._ready = assembly
         return assembly
-
-
-def _official() -> ModuleType:
-    try:
-        return importlib.import_module("openai")
-    except ImportError as missing:
-        raise ImportError(
-            "The official client is not installed: pip install 'headworks[client]'"
-        ) from missing
-
-
-def _uses_httpx2(library: ModuleType) -> bool:
-    return int(library.VERSION.partition(".")[0]) >= _HTTPX2_SINCE
-
-
-def _transports(library: ModuleType) -> ModuleType:
-    name = "httpx2_transport" if _uses_httpx2(library) else "httpx_transport"
-    return importlib.import_module(f"headworks.inprocess.{name}")
-
-
-def _client_type(library: ModuleType, kind: str) -> Callable[..., Any]:
-    """Return the HTTP client with the official client's own defaults."""
-    family = "Httpx2" if _uses_httpx2(library) else "Httpx"
-    made: Callable[..., Any] = getattr(library, f"Default{kind}{family}Client")
-    return made
-
-
-def _options(options: dict[str, Any], client: object) -> dict[str, Any]:
-    taken = {"base_url", "http_client"} & options.keys()
-    if taken:
-        raise TypeError(f"{' and '.join(sorted(taken))} cannot be given: they lead to the engine.")
-    return {"api_key": NO_KEY} | options | {"base_url": BASE_URL, "http_client": client}

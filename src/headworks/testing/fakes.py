@@ -171,6 +171,9 @@ class FakeResponse:
             yield piece
         await self._meet_fate(is_end=True)
 
+    def expect(self, *, content: bool) -> None:
+        """Return at once: nothing here takes time."""
+
     async def drain(self, seconds: float) -> None:  # noqa: ARG002 - nothing here takes time
         """Forget what is left."""
         self._next = len(self._pieces)

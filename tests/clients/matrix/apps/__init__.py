@@ -1,0 +1,1 @@
+"""The apps of the matrix: each runs in its own environment."""

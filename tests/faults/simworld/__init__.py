@@ -1,0 +1,1 @@
+"""The whole product in one seeded event loop, in virtual time, over a network in memory."""

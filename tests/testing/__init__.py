@@ -1,0 +1,1 @@
+"""What headworks ships for the tests of others."""
