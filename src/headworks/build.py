@@ -149,8 +149,9 @@ class Assembly:
         They close their own connections as these fall idle.
         """
         used = {*clients.values()}
-        known = (*self._replaced, *self.clients.values())
-        self._replaced = [one for one in known if one not in used and one.statistics().open]
+        known = [one for one in self._replaced if one.statistics().open]
+        known += self.clients.values()  # their calls may yet open a connection
+        self._replaced = [one for one in known if one not in used]
         self.config, self.clients, self.engine = config, clients, engine
         self.reachability.watch({name: _place(one) for name, one in config.upstreams.items()})
         routed = {route.model for model in config.models.values() for route in model.routes}

@@ -67,7 +67,7 @@ class ModelListing:
 
     def answer(self, request: Request, caller: Caller) -> Response | None:
         """Return the list, or one model of it, that the key may use."""
-        if request.method != "GET" or not request.path.startswith("/v1/models"):
+        if request.method not in {"GET", "HEAD"} or not request.path.startswith("/v1/models"):
             return None
         names = self._names if caller.models is None else sorted(caller.models)
         if not names:

@@ -48,6 +48,13 @@ class Provider:
             name: (*credential.fields(), (b"accept-encoding", b"identity"))
             for name, credential in credentials.items()
         }
+        self._keys = {
+            name: credential.api_key.reveal().encode() for name, credential in credentials.items()
+        }
+
+    def masked(self, content: bytes, route: Route) -> bytes:
+        """Return what the provider said without the key that it was shown."""
+        return content.replace(self._keys[route.credential], b"***")
 
     def send(self, request: Request, route: Route, remaining: float) -> Awaitable[UpstreamResponse]:
         """Send the request once; return the response whatever its status."""
@@ -85,15 +92,18 @@ class Providers:
         Raises:
             UpstreamError: The provider could not be reached, or answered with an error.
         """
-        response = await self._providers[route.upstream].send(request, route, remaining)
+        provider = self._providers[route.upstream]
+        response = await provider.send(request, route, remaining)
         if response.status < 300 or response.status == 304:  # noqa: PLR2004 - HTTP's own numbers
             return response
         try:
-            raise await self._error(response)
+            raise await self._error(response, provider, route)
         finally:
             await response.aclose()
 
-    async def _error(self, response: UpstreamResponse) -> UpstreamError:
+    async def _error(
+        self, response: UpstreamResponse, provider: Provider, route: Route
+    ) -> UpstreamError:
         if response.status < 400:  # noqa: PLR2004 - HTTP's own numbers
             redirect = MalformedResponse(
                 f"The provider answered with a redirect ({response.status}); none is followed."
@@ -101,7 +111,7 @@ class Providers:
             redirect.retry, redirect.is_answer = Retry.OTHER_ROUTE, True
             return redirect
         try:
-            content = await response.read(_MOST_ERROR)
+            content = provider.masked(await response.read(_MOST_ERROR), route)
         except UpstreamError:
             content = b""
         return classify(response.status, response.headers, content, now=self._clock.time())

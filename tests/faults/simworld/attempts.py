@@ -81,8 +81,7 @@ def _order(world: World, case: Case) -> Iterator[str]:
     routes = [_route(row) for row in case.rows]
     planned = config.models.get(case.call.request.model, _NO_MODEL).routes
     several = len(planned) * len(config.upstreams["east"].credentials) > 1
-    is_alone = any(not one.code or one.why == "no other works" for one in case.call.trail)
-    if several and not is_alone and any(routes.count(route) > _MOST_HERE for route in routes):
+    if several and any(routes.count(route) > _MOST_HERE for route in routes):
         yield f"it was tried at {routes}"
     shortest = {
         "upstream_connect_timeout": waits.connect,
