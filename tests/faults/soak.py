@@ -67,7 +67,7 @@ class Bound:
 
 
 BOUNDS = (
-    Bound("rss_mb", slack=6.0, per_hour=1.0, per_100_000=1.0),
+    Bound("rss_mb", slack=10.0, per_hour=1.0, per_100_000=1.0),
     Bound("fds_beside_upstream", slack=8.0),
     Bound("threads", slack=1.0),
     Bound("headworks_tasks", slack=8.0),
