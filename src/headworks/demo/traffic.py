@@ -8,7 +8,7 @@ from typing import Any
 
 import openai
 from openai import AsyncOpenAI
-from openai.types.chat import ChatCompletionToolUnionParam
+from openai.types.chat import ChatCompletionToolMessageParam, ChatCompletionToolUnionParam
 from pydantic import BaseModel
 
 MODEL = "assistant"
@@ -134,13 +134,16 @@ class Traffic:
         answer = await self._ask(number, "tools", question, tools=_TOOLS)
         message = answer.choices[0].message
         _expect(bool(message.tool_calls), "no tool call")
-        call = message.tool_calls[0]
+        results: list[ChatCompletionToolMessageParam] = [
+            {"role": "tool", "tool_call_id": call.id, "content": "182 cm"}
+            for call in message.tool_calls
+        ]
         await self._client.chat.completions.create(
             model=MODEL,
             messages=[
                 {"role": "user", "content": question},
                 message.model_dump(exclude_none=True),
-                {"role": "tool", "tool_call_id": call.id, "content": "182 cm"},
+                *results,
             ],
             extra_headers=_tags("tools", number),
         )
