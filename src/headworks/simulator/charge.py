@@ -31,52 +31,60 @@ def charge(path: str, fields: Mapping[str, Any], tokens: int, era: Era) -> Charg
     None: this path has no limit by model.
     """
     guess = _GUESSES.get(path)
-    return None if guess is None else guess(fields, tokens, era)
+    return None if guess is None else guess(_Prompt(fields, tokens, era))
 
 
-def _chat(fields: Mapping[str, Any], tokens: int, era: Era) -> Charge:  # noqa: ARG001 - one shape for all
-    messages = fields.get("messages")
+class _Prompt(NamedTuple):
+    """What a guess may look at."""
+
+    fields: Mapping[str, Any]
+    tokens: int
+    era: Era
+
+
+def _chat(prompt: _Prompt) -> Charge:
+    messages = prompt.fields.get("messages")
     listed = messages if is_list(messages) else []
     parts = list(_parts(listed))
     images = sum(1 for part in parts if not isinstance(part, str))
     characters = sum(len(part) for part in parts if isinstance(part, str))
-    guess = _tokens(characters) + _MESSAGE[era] * len(listed) + _IMAGE * images
-    bound = _number(fields, "max_completion_tokens") or _number(fields, "max_tokens")
-    if era == "2024":
-        return Charge(guess + (bound or _UNBOUND * (_number(fields, "n") or 1)), images)
+    guess = _tokens(characters) + _MESSAGE[prompt.era] * len(listed) + _IMAGE * images
+    bound = _number(prompt.fields, "max_completion_tokens") or _number(prompt.fields, "max_tokens")
+    if prompt.era == "2024":
+        return Charge(guess + (bound or _UNBOUND * (_number(prompt.fields, "n") or 1)), images)
     return Charge(max(guess, bound), images)
 
 
-def _completion(fields: Mapping[str, Any], tokens: int, era: Era) -> Charge:  # noqa: ARG001 - one shape for all
-    guess = _tokens(_length(fields.get("prompt")))
-    return Charge(guess + (_number(fields, "max_tokens") or _UNBOUND if era == "2024" else 0))
+def _completion(prompt: _Prompt) -> Charge:
+    guess = _tokens(_length(prompt.fields.get("prompt")))
+    return Charge(
+        guess + (_number(prompt.fields, "max_tokens") or _UNBOUND if prompt.era == "2024" else 0)
+    )
 
 
-def _embeddings(fields: Mapping[str, Any], tokens: int, era: Era) -> Charge:  # noqa: ARG001 - one shape for all
-    return Charge(_tokens(_length(fields.get("input"))))
+def _inputs(prompt: _Prompt) -> Charge:
+    return Charge(_tokens(_length(prompt.fields.get("input"))))
 
 
-def _response(fields: Mapping[str, Any], tokens: int, era: Era) -> Charge:  # noqa: ARG001 - one shape for all
-    return Charge(tokens + (_RESPONSE_WITH_TOOLS if fields.get("tools") else _RESPONSE))
+def _response(prompt: _Prompt) -> Charge:
+    return Charge(
+        prompt.tokens + (_RESPONSE_WITH_TOOLS if prompt.fields.get("tools") else _RESPONSE)
+    )
 
 
-def _picture(fields: Mapping[str, Any], tokens: int, era: Era) -> Charge:  # noqa: ARG001 - one shape for all
-    return Charge(tokens, _number(fields, "n") or 1)
+def _picture(prompt: _Prompt) -> Charge:
+    return Charge(prompt.tokens, _number(prompt.fields, "n") or 1)
 
 
-def _moderation(fields: Mapping[str, Any], tokens: int, era: Era) -> Charge:  # noqa: ARG001 - one shape for all
-    return Charge(_tokens(_length(fields.get("input"))))
-
-
-_Guess = Callable[[Mapping[str, Any], int, Era], Charge]
+_Guess = Callable[[_Prompt], Charge]
 _GUESSES: Mapping[str, _Guess] = {
     "/v1/chat/completions": _chat,
     "/v1/completions": _completion,
-    "/v1/embeddings": _embeddings,
+    "/v1/embeddings": _inputs,
     "/v1/images/edits": _picture,
     "/v1/images/generations": _picture,
     "/v1/images/variations": _picture,
-    "/v1/moderations": _moderation,
+    "/v1/moderations": _inputs,
     "/v1/responses": _response,
 }
 

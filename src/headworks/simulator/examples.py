@@ -219,13 +219,14 @@ class _Maker:
             schema = heads[place] if place < len(heads) else under
             if len(heads) <= place < len(heads) + needed or (place < needed and not heads):
                 schema = merged(schema if is_map(schema) else {}, plan["contains"])
-            found.append(self._item(schema, found, plan.get("uniqueItems") is True, depth))
+            others = found if plan.get("uniqueItems") is True else ()
+            found.append(self._item(schema, depth, unlike=others))
         return found
 
-    def _item(self, schema: object, others: Sequence[Any], is_unique: bool, depth: int) -> Any:  # noqa: FBT001 - a keyword of the schema
+    def _item(self, schema: object, depth: int, *, unlike: Sequence[Any]) -> Any:
         item: Any = self.make(schema, depth + 1)
         for _ in range(_ITEM_TRIES):
-            if not is_unique or not any(same(item, other) for other in others):
+            if not any(same(item, other) for other in unlike):
                 break
             item = self.make(schema, depth + 1)
         return item

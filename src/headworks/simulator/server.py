@@ -121,9 +121,8 @@ class Server:
         self._loop.call_later(_SWEEP, self._sweep)
 
 
-@final
 class RunningSimulator:
-    """A simulator that runs in a thread of its own.
+    """A simulator that runs in a thread of its own, and what it can tell any other thread.
 
     Attributes:
         application: The simulator itself, to be called in its own loop alone.

@@ -8,7 +8,12 @@ from headworks.inprocess.carriage import Access, HttpRequest
 from headworks.inprocess.clients import async_client, sync_client
 from headworks.inprocess.portal import Portal
 from headworks.ports import Clock
-from headworks.simulator import Simulator, SimulatorConfig, running_application
+from headworks.simulator import (
+    RunningSimulator,
+    Simulator,
+    SimulatorConfig,
+    running_application,
+)
 from headworks.simulator.server import WallClock
 from headworks.testing.fakes import FakeClock
 from headworks.testing.inside import ApplicationCarrier
@@ -20,14 +25,13 @@ if TYPE_CHECKING:
 
 
 @final
-class Practice:
-    """A running practice OpenAI.
+class Practice(RunningSimulator):
+    """A running practice OpenAI with clients of its own.
 
     Attributes:
-        base_url: Where it listens, "" for one that only its own clients reach.
+        base_url: As of any running simulator; "" for one that only its own clients reach.
         api_key: A key that it knows.
         clock: Its time; a `FakeClock` when time is virtual.
-        application: The simulator itself.
     """
 
     def __init__(
@@ -37,7 +41,8 @@ class Practice:
         connect: Callable[[str, Mapping[str, Any]], Any],
         base_url: str = "",
     ) -> None:
-        self.application, self.clock, self.base_url = application, clock, base_url
+        super().__init__(application, base_url)
+        self.clock = clock
         self.api_key = application.provider.accounts.secrets()[0]
         self._connect = connect
 
@@ -52,22 +57,6 @@ class Practice:
             "AsyncOpenAI", {"api_key": self.api_key} | options
         )
         return client
-
-    def invoice(self) -> dict[str, Any]:
-        """Return what it would bill: sums in nano-dollars and tokens, by model and by key too."""
-        return self.application.books.invoice()
-
-    def attempts(self) -> list[dict[str, Any]]:
-        """Return every request that came, oldest first, and what became of it."""
-        return self.application.books.attempts()
-
-    def wait_settled(self, seconds: float = 5.0) -> bool:
-        """Block until no request is being answered; return whether in time."""
-        return self.application.books.wait_settled(seconds)
-
-    def reset(self) -> None:
-        """Forget all that happened."""
-        self.application.reset()
 
 
 @contextmanager

@@ -145,10 +145,8 @@ class _Maker:
         if self.cut:
             return
         kind = tool["type"]
-        if kind == "function":
+        if kind in {"function", "custom"}:
             self._call_function(tool)
-        elif kind == "custom":
-            self._call_custom(tool)
         elif kind == "code_interpreter":
             self._run_code(tool)
         elif kind == "file_search":
@@ -157,11 +155,14 @@ class _Maker:
             self._search_web()
 
     def _call_function(self, tool: Mapping[str, Any]) -> None:
-        answer = self._compose(tool=as_function(tool))
+        """Call a tool of the caller's: a function, or a custom one."""
+        is_custom = tool["type"] == "custom"
+        called = Tool(tool["name"], None, is_custom=True) if is_custom else as_function(tool)
+        answer = self._compose(tool=called)
         if answer.is_cut and not answer.head:
             return
         serial = self._serial()
-        called = FunctionCall(
+        item = (CustomCall if is_custom else FunctionCall)(
             serial,
             answer.pieces,
             call_id=_call_id(serial),
@@ -169,22 +170,7 @@ class _Maker:
             head=answer.head,
             is_cut=answer.is_cut,
         )
-        self.items.append(called)
-
-    def _call_custom(self, tool: Mapping[str, Any]) -> None:
-        answer = self._compose(tool=Tool(tool["name"], None, is_custom=True))
-        if answer.is_cut and not answer.head:
-            return
-        serial = self._serial()
-        called = CustomCall(
-            serial,
-            answer.pieces,
-            call_id=_call_id(serial),
-            name=tool["name"],
-            head=answer.head,
-            is_cut=answer.is_cut,
-        )
-        self.items.append(called)
+        self.items.append(item)
 
     def _run_code(self, tool: Mapping[str, Any]) -> None:
         """Write a line of code that prints a text: what it prints is then no secret."""
