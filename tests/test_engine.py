@@ -12,7 +12,7 @@ from headworks.errors import (
     UpstreamError,
 )
 from headworks.testing import EVENTS, WHOLE, FakeResponse
-from headworks.types import NO_USAGE, Usage
+from headworks.types import NO_USAGE, Request, Secret, Usage
 from tests.world import CHAT, World
 
 pytestmark = pytest.mark.anyio
@@ -320,3 +320,16 @@ def test_errors_know_whose_fault_they_are():
     """Every upstream error says whether anything was sent."""
     assert not ConnectFailed().sent
     assert UpstreamError().sent
+
+
+async def test_what_a_slow_caller_left_unread_is_booked(world):
+    """Tokens that had come when their caller hung up are paid for, whether it got them or not."""
+    start, unread = EVENTS[0], EVENTS[1]
+    for arrived, output in ((b"", len("Hel")), (unread, len("Hello!"))):
+        world.upstream.script.append(FakeResponse([start], stalls_after=1, arrived=arrived))
+        request = Request("POST", URL, fields={"model": "m", "stream": True})
+        async with world.engine.call(request, Secret("open")) as response:
+            await anext(aiter(response.content))
+
+        assert world.ledger.rows[-1].usage.output == output
+        assert world.ledger.rows[-1].certainty == "estimated"

@@ -101,8 +101,13 @@ class Answer(msgspec.Struct):
         await self.ledger.written()
 
     def book(self, outcome: str) -> None:
-        """Book what the answer used, once; on disk soon."""
+        """Book what the answer used, once; on disk soon.
+
+        What has come counts as seen, even if its caller was too slow to get it.
+        """
         if self.hold.is_open:
+            if self.stream is not None and not self.stream.is_over:
+                self.stream.feed(self.response.unread())
             usage, certainty = self._used()
             self.call.usage = usage
             charge(self.call, self.hold.settle(usage, certainty, outcome))

@@ -190,6 +190,10 @@ class UpstreamResponse(Protocol):
         """Yield the body as it arrives; raises `UpstreamError` where it breaks."""
         ...
 
+    def unread(self) -> bytes:
+        """Return what has come of the body and nobody has read; it is then read. Never waits."""
+        ...
+
     async def drain(self, seconds: float) -> None:
         """Read and forget what is left of the body, for at most so long. Never raises."""
         ...

@@ -140,6 +140,7 @@ class FakeResponse:
         fault_after: Pieces that arrive before the fault.
         stalls_after: Pieces after which nothing comes any more, ever.
         closed: How often the answer was closed.
+        arrived: What has come of it behind the pieces, for `unread`.
     """
 
     content: bytes | Sequence[bytes] = WHOLE
@@ -149,6 +150,7 @@ class FakeResponse:
     fault_after: int | None = None
     stalls_after: int | None = None
     closed: int = 0
+    arrived: bytes = b""
 
     def __post_init__(self) -> None:
         self._pieces = [self.content] if isinstance(self.content, bytes) else list(self.content)
@@ -173,6 +175,11 @@ class FakeResponse:
 
     def expect(self, *, content: bool) -> None:
         """Return at once: nothing here takes time."""
+
+    def unread(self) -> bytes:
+        """Return `arrived`, once."""
+        arrived, self.arrived = self.arrived, b""
+        return arrived
 
     async def drain(self, seconds: float) -> None:  # noqa: ARG002 - nothing here takes time
         """Forget what is left."""

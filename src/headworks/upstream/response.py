@@ -122,6 +122,13 @@ class HttpResponse:
         """Yield the body as it arrives; raises as `read`, with `StreamTruncated` at a cut."""
         return _Chunks(self._next)
 
+    def unread(self) -> bytes:
+        """Return what has come of the body and nobody has read; it is then read. Never waits."""
+        data = b"".join(self._parts)
+        self._parts.clear()
+        self._size = 0
+        return data
+
     async def drain(self, seconds: float) -> None:
         """Read and forget what is left of the body, for at most so long. Never raises."""
         source = self._source

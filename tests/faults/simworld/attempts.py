@@ -13,7 +13,6 @@ What the ledger promises (docs/guides/accounting.md), as it is checked here:
 
 from collections.abc import Iterator, Sequence
 from itertools import pairwise, permutations
-from typing import Final
 
 from headworks.config.settings import ModelConfig
 from tests.faults.simworld import answers
@@ -22,9 +21,6 @@ from tests.faults.simworld.oracle import price
 from tests.faults.simworld.providers import Arrival
 from tests.faults.simworld.scenario import NOBODY, RETRY_AFTER
 from tests.faults.simworld.world import World
-
-UNREAD_COUNTS: Final = False
-"""Whether an estimate holds what had come but not been passed on when the caller left."""
 
 _MOST, _MOST_HERE = 3, 2
 """Attempts of a call, and on one route while another is left."""
@@ -184,8 +180,7 @@ def _cost(world: World, case: Case, row: Row, arrival: Arrival) -> Iterator[str]
 def _estimate(world: World, case: Case, row: Row, arrival: Arrival) -> Iterator[str]:
     read, written = answers.usage(case.expected[arrival.place, row["model_sent"]])
     fault, outcome = arrival.attempt["fault"], row["outcome"]
-    was_left = outcome == "abandoned" and not UNREAD_COUNTS
-    seen = answers.pieces(bytes(case.reply.body) if was_left else world.heard(arrival))
+    seen = answers.pieces(world.heard(arrival))
     least = price(row["model_sent"], read, seen)
     if row["cost_nano"] < least and not fault.startswith(_FRAMED_WRONG):
         yield f"it was estimated at {row['cost_nano']}, and {seen} tokens came: {least} ({outcome}; {fault})"
