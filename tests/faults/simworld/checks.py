@@ -70,14 +70,10 @@ def _limits(world: World) -> Iterator[str]:
         yield f"{ran} calls ran at once, and {limits.parallel} may"
 
 
-_PASSED_OVER = frozenset({"circuit_open", "upstream_cooling_down"})
-"""Outcomes of calls that their limits let through, and for which no route worked."""
-
-
 def _refusals(world: World) -> Iterator[str]:
     """No limit refuses what would fit, and who is told to wait is told how long."""
     limits, calls = world.plan.limits, _limited(world)
-    admitted = [call for call in calls if call.attempts or call.outcome in _PASSED_OVER]
+    admitted = [call for call in calls if call.attempts]
     told = {reply.ask.tag: reply.headers.get("retry-after-ms") for reply in world.replies}
     for call in calls:
         now = call.started
