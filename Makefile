@@ -9,17 +9,17 @@ LOCK := .venv-lock/bin/uv pip compile --quiet --universal --python-version 3.11 
 say = @printf '==> %s\n' "$(1)"
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-clients check bench docs lock clean
+.PHONY: help demo test test-clients drill-failures check bench docs lock clean
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: .venv/.demo ## See it work: simulator, gateway and the official client, then a report (ARGS=… for options)
 	@$(BIN)/headworks demo $(ARGS)
 
-test: .venv/.dev .cache/recordings/.done ## Run all tests but the client matrix, with branch coverage (ARGS="-k name" for some of them, without the threshold)
+test: .venv/.dev .cache/recordings/.done .venv-llmock/.installed ## Run all tests but the client matrix, with branch coverage (ARGS="-k name" for some of them, without the threshold)
 	$(call say,tests)
 	@rm -f .coverage .coverage.*
 	@$(BIN)/coverage run -m pytest --ignore=tests/clients/matrix $(ARGS)
@@ -32,6 +32,9 @@ test-clients: .venv/.dev ## Run the client matrix: official clients and framewor
 	@$(BIN)/python -m tests.clients.elsewhere
 	$(call say,client matrix)
 	@$(BIN)/python -m pytest tests/clients/matrix $(ARGS)
+
+drill-failures: .venv/.demo ## Rehearse sixteen ways in which a provider fails, and print a scoreboard (ARGS="U-F U-G", "--json")
+	@$(BIN)/python -m tests.faults.drill $(ARGS)
 
 check: .venv/.dev ## Format, lint, types (mypy and basedpyright, both strict) and architecture
 	$(call say,ruff format)
@@ -64,6 +67,7 @@ lock: .venv-lock/.done ## Renew requirements/*.lock and the lock of the Node cli
 	@$(LOCK) $(ARGS) requirements/openai1.in -o requirements/openai1.lock
 	@$(LOCK) $(ARGS) pyproject.toml requirements/openai2.in -o requirements/openai2.lock
 	@$(LOCK) $(ARGS) requirements/frameworks.in -o requirements/frameworks.lock
+	@$(LOCK) $(ARGS) requirements/llmock.in -o requirements/llmock.lock
 	@$(LOCK) --no-deps --no-binary :all: requirements/recordings.in -o requirements/recordings.lock
 	@npm install --package-lock-only --ignore-scripts --no-audit --no-fund --silent --prefix tests/clients
 
@@ -100,6 +104,11 @@ clean: ## Remove everything that these targets made
 	@rm -rf $(@D)
 	@$(BIN)/python -m pip download -qq --disable-pip-version-check --no-deps --no-binary :all: \
 		--no-build-isolation --require-hashes -r requirements/recordings.lock -d $(@D)
+	@touch $@
+
+.venv-llmock/.installed: requirements/llmock.lock | .venv/.dev
+	$(call say,a judge of our retries (requirements/llmock.lock))
+	@$(BIN)/python -m tests.clients.elsewhere llmock
 	@touch $@
 
 .venv/.docs: .venv/.demo requirements/docs.lock

@@ -6,6 +6,7 @@ python scripts/config_reference.py --check    # exit 1 if one is out of date
 
 import argparse
 import sys
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from types import UnionType
@@ -14,24 +15,39 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 import msgspec
 import yaml
 
-from headworks.config import json_schema, schema
+from headworks.config import (
+    json_schema,
+    schema,
+    schema_context,
+    schema_failures,
+    schema_health,
+    schema_models,
+    schema_routes,
+    schema_upstreams,
+    section,
+)
 from headworks.config.section import Duration, Section
 from headworks.config.template import TEMPLATE
+from headworks.core.endpoints import RequestType
 from headworks.types import Secret
 
 DOCS = Path(__file__).parents[1] / "docs"
 WORDS: dict[Any, str] = {
     Duration: "duration above 0",
-    schema.Pause: "duration",
-    schema.Size: "size",
-    schema.Rate: "US dollars",
-    schema.Address: "host:port",
-    schema.Name: "name",
-    schema.ModelName: "model name",
-    schema.RouteName: "upstream/model",
+    schema_failures.Lateness: "duration above 0, or p95",
+    section.Pause: "duration",
+    section.Size: "size",
+    section.Rate: "US dollars",
+    section.Address: "host:port",
+    section.Name: "name",
+    section.ModelName: "model name",
+    section.RouteName: "upstream/model",
+    schema_failures.TargetName: "model name or upstream/model",
+    RequestType: "type",
     Secret: "secret",
     str: "text",
     int: "whole number",
+    float: "number",
     bool: "true or false",
 }
 SECTIONS: tuple[tuple[str, type[Section]], ...] = (
@@ -39,14 +55,25 @@ SECTIONS: tuple[tuple[str, type[Section]], ...] = (
     ("server", schema.Server),
     ("log", schema.Log),
     ("retry", schema.Retry),
-    ("upstreams.*", schema.Upstream),
-    ("upstreams.*.credentials[]", schema.Credential),
-    ("upstreams.*.timeouts", schema.Timeouts),
-    ("models.*", schema.Model),
-    ("models.*.timeouts", schema.ModelTimeouts),
+    ("upstreams.*", schema_upstreams.Upstream),
+    ("upstreams.*.credentials[]", schema_upstreams.Credential),
+    ("upstreams.*.timeouts", schema_upstreams.Timeouts),
+    ("upstreams.*.timeouts.by_type.*", schema_upstreams.Waits),
+    ("upstreams.*.breaker", schema_health.Breaker),
+    ("upstreams.*.retry_budget", schema_health.RetryBudget),
+    ("models.*", schema_models.Model),
+    ("models.*.routes[]", schema_routes.Group),
+    ("models.*.timeouts", schema_upstreams.ModelTimeouts),
+    ("models.*.stream", schema_failures.ModelStream),
+    ("models.*.stream.commit", schema_failures.HeldBack),
+    ("models.*.on", schema_failures.On),
+    ("models.*.content_filter", schema_failures.Filtered),
+    ("models.*.hedge", schema_failures.Hedge),
+    ("models.*.context", schema_context.Context),
     ("keys[]", schema.Key),
     ("keys[].limits", schema.KeyLimits),
     ("prices.*", schema.Price),
+    ("capabilities.*", schema_routes.Capability),
 )
 INTRODUCTION = """\
 # Configuration
@@ -97,6 +124,7 @@ watched like the configuration itself. Secrets show as `***` everywhere.
 - **size**: `512KB`, `20MB`, `1GB` (powers of 1000), `1MiB` (powers of 1024), or a number of bytes
 - **US dollars**: per million tokens, at most 9 decimal places, in quotes or not
 - **name**: letters, digits, dots, hyphens and underscores, at most 64
+- **type**: a part of the API: TYPES
 - YAML 1.2: only `true` and `false` are switches; `on`, `off`, `yes` and `no` are text
 
 ## Reload
@@ -129,12 +157,16 @@ def rendered() -> dict[Path, str]:
 
 def reference() -> str:
     """Return docs/configuration.md."""
-    tables = "\n".join(part for name, kind in SECTIONS for part in section(name, kind))
+    tables = "\n".join(part for name, kind in SECTIONS for part in section_table(name, kind))
     start = f"## A file to start from\n\n```yaml\n{TEMPLATE}```\n"
-    return f"{INTRODUCTION}\n## All keys\n\n{tables}\n{start}"
+    types = [f"`{name}`" for name in get_args(RequestType)]
+    introduction = INTRODUCTION.replace(
+        "TYPES", textwrap.fill(", ".join(types), 96).replace("\n", "\n  ")
+    )
+    return f"{introduction}\n## All keys\n\n{tables}\n{start}"
 
 
-def section(name: str, kind: type[Section]) -> Iterator[str]:
+def section_table(name: str, kind: type[Section]) -> Iterator[str]:
     """Yield one section's heading and table."""
     yield f"### {name}\n\n{kind.__doc__}\n"
     yield "| key | value | default | |\n|---|---|---|---|"
@@ -167,7 +199,7 @@ def _structure(bare: Any) -> str:
     args = [arg for arg in get_args(bare) if arg is not type(None)]
     origin = get_origin(bare)
     if origin in {Union, UnionType}:
-        return words(args[0])
+        return ", or ".join(map(words, args))
     if origin is Literal:
         return " or ".join(f"`{arg}`" for arg in args)
     if origin is tuple:

@@ -14,12 +14,14 @@ import pytest
 
 from headworks import build
 from headworks.build import Assembly
-from headworks.errors import CallError, ConfigurationError, Unauthenticated
+from headworks.config.settings import StepConfig
+from headworks.errors import CallError, ConfigurationError, Failure, Unauthenticated
 from headworks.stores.ledger_schema import ledger_path
 from headworks.stores.usage import usage
 from headworks.system import SystemClock
 from headworks.testing import RecordingJournal
-from headworks.types import Secret
+from headworks.types import NO_USAGE, Commit, Hedge, Request, Secret
+from headworks.wiring.upstreams import place_of, proxy_of
 from tests.ground import OTHER, config, ground, with_bad_authorities
 from tests.upstream.scripted import ticks
 
@@ -37,6 +39,24 @@ async def test_a_call_goes_all_the_way(tmp_path):
     booked = usage(ledger_path(tmp_path / "store.db"), by=["model"]).total
     assert (booked.calls, booked.open) == (1, 0)
     assert booked.cost_nano
+
+
+async def test_a_model_has_the_policies_that_are_configured(tmp_path):
+    """What a model's section says of streams, failures and refusals is what its calls meet."""
+    before = config(tmp_path)
+    ways: dict[Failure, tuple[StepConfig, ...]] = {"rate_limit": before.models["other"].routes}
+    assistant, hedge = before.models["assistant"], Hedge(2.0, 0.1)
+    policies = replace(assistant, commit=Commit(200), on=ways, fixed_answer="No.", hedge=hedge)
+    changed = replace(before, models={**before.models, "assistant": policies})
+    assembly = Assembly(changed)
+    try:
+        asked = Request("POST", "/v1/chat/completions", fields={"model": "assistant"})
+        plan = assembly.engine.dispatcher.router.plan(asked, NO_USAGE)
+    finally:
+        await assembly.aclose()
+    assert (plan.commit, plan.fixed_answer, plan.hedge) == (Commit(200), "No.", hedge)
+    (spare,) = plan.on["rate_limit"]
+    assert (str(spare), spare.credential) == ("spare/gpt-6-luna", "main")
 
 
 @pytest.mark.parametrize(
@@ -95,11 +115,11 @@ async def test_the_way_through_a_proxy_is_looked_at(tmp_path):
     """Behind a proxy it is the proxy that must be there; its password is decoded for it."""
     proxy = Secret("http://us%20er:p%40ss@127.0.0.2:3129")
     upstream = replace(config(tmp_path).upstreams["up"], proxy=proxy)
-    assert build._place(upstream).host == "127.0.0.2"
-    found = build._proxy(upstream)
+    assert place_of(upstream).host == "127.0.0.2"
+    found = proxy_of(upstream)
     assert found is not None
     assert found.authorization == Secret("Basic dXMgZXI6cEBzcw==")
-    plain = build._proxy(replace(upstream, proxy=Secret("http://127.0.0.2:3129")))
+    plain = proxy_of(replace(upstream, proxy=Secret("http://127.0.0.2:3129")))
     assert plain is not None
     assert (plain.port, plain.authorization) == (3129, None)
 

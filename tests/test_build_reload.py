@@ -11,8 +11,9 @@ import pytest
 
 from headworks.build import RESTART_ONLY
 from headworks.config.settings import KeyConfig, PriceConfig, UpstreamConfig
+from headworks.core.breaker import BreakerRules
 from headworks.core.intake import read_request
-from headworks.errors import ConfigurationError, Unauthenticated
+from headworks.errors import CircuitOpen, ConfigurationError, Unauthenticated
 from headworks.stores.ledger_schema import ledger_path
 from headworks.stores.usage import usage
 from headworks.testing import EVENTS, WHOLE
@@ -65,6 +66,28 @@ async def test_connections_outlive_a_reload_that_does_not_concern_them(tmp_path)
         assert after["spare"].statistics().opened_total == 1
         assert it.server.accepted == 3
     assert before["spare"].statistics().open == 0
+
+
+async def test_health_outlives_a_reload_that_does_not_concern_it(tmp_path):
+    """What is known of a route stays, under the new rules; an upstream that leads elsewhere begins anew."""
+    async with ground(tmp_path) as it:
+        health, before = it.assembly.health, it.assembly.config
+        for name in ("up", "spare"):
+            assert health.force(name, "open")
+        with pytest.raises(CircuitOpen):
+            await it.ask("assistant")
+        with pytest.raises(CircuitOpen):
+            await it.ask("other")
+        rules = BreakerRules(calls=7)
+        after = changed(before, "up", breaker=rules)
+        spare = before.upstreams["spare"]
+        after = changed(after, "spare", credentials=credential(spare, "sk-simulator-3"))
+        await it.assembly.reload(after)
+        with pytest.raises(CircuitOpen):
+            await it.ask("assistant")
+        assert await it.ask("other")
+        (track,) = (one for key, one in health._tracks.items() if key[0] == "up")
+        assert track.breaker.rules == rules
 
 
 async def test_equal_files_make_equal_upstreams(tmp_path):

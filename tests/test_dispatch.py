@@ -14,7 +14,7 @@ from headworks.errors import (
     StreamTruncated,
     UpstreamError,
 )
-from headworks.testing import WHOLE, FakeResponse
+from headworks.testing import FakeResponse
 from tests.world import CHAT, World
 
 pytestmark = pytest.mark.anyio
@@ -70,12 +70,16 @@ CASES = [
     Case("silence moves on at once", (FirstByteTimeout(),), (FIRST, SECOND), waited=0.0),
     Case("no money moves on at once", (answered(429, "insufficient_quota"),), (FIRST, SECOND), waited=0.0),
     Case("a refusal is final", (answered(400, "invalid_value"),), (FIRST,), 400, "invalid_value"),
+    Case("of the first route what its model cannot do is final too", (answered(400, "unsupported_value"),), (FIRST,), 400, "unsupported_value"),
+    Case("a fallback's model that cannot do it says nothing of the request", (FirstByteTimeout(), answered(400, "unsupported_value")), (FIRST, SECOND), 503, "all_routes_failed"),
+    Case("but a request that is wrong there is wrong", (FirstByteTimeout(), answered(400, "invalid_value")), (FIRST, SECOND), 400, "invalid_value"),
     Case("three attempts are all", (answered(500),) * 4, (FIRST, FIRST, SECOND), 500, "all_routes_failed"),
     Case("over all routes", (FirstByteTimeout(),) * 3, (FIRST, SECOND), 504, "all_routes_failed"),
     Case("an unknown model moves on", (answered(404, "model_not_found"),) * 2, (FIRST, SECOND), 404, "all_routes_failed"),
     Case("mixed failures say so", (answered(404, "model_not_found"), FirstByteTimeout()), (FIRST, SECOND), 503, "all_routes_failed"),
     Case("the time is up", (DeadlineExceeded(),), (FIRST,), 504, "deadline_exceeded"),
     Case("JSON that is none is retried", (b"{",), (FIRST, FIRST)),
+    Case("so is JSON that nobody can read to its end", (b'{"x":' + b"[" * 100_000,), (FIRST, FIRST)),
     Case("an error in a success's clothes", (b'{"error":{"code":"server_error","message":"m"}}',), (FIRST, FIRST)),
 ]  # fmt: skip
 
@@ -115,6 +119,31 @@ async def test_every_attempt_has_its_row(client, world, script, expected):
     assert world.journal.calls[0].cost == sum(cost for _, cost in expected)
 
 
+async def test_what_was_never_sent_costs_nothing_though_its_time_is_up(client, world):
+    """A call whose time ends while its provider is being connected is not booked."""
+    unsent = DeadlineExceeded()
+    unsent.sent = False
+    world.upstream.script = [unsent]
+
+    response = await client.post(URL, json=CHAT)
+
+    assert (response.status_code, code(response)) == (504, "deadline_exceeded")
+    assert [(row.outcome, row.cost) for row in world.ledger.rows] == [("deadline_exceeded", 0)]
+    assert world.journal.calls[0].cost == 0
+    world.assert_settled()
+
+
+async def test_an_event_that_nobody_can_read_to_its_end_is_tried_again(client, world):
+    """However deep a provider nests its JSON, it is the provider's failure and not ours."""
+    world.upstream.script = [FakeResponse([b'data: {"usage":' + b"[" * 100_000 + b"\n\n"])]
+
+    response = await client.post(URL, json={**CHAT, "stream": True})
+
+    assert response.content.endswith(b"data: [DONE]\n\n")
+    assert world.routes == [FIRST, FIRST]
+    world.assert_settled()
+
+
 @pytest.mark.parametrize("after", [0, 1])
 async def test_a_stream_that_breaks_before_its_first_event_is_tried_again(client, world, after):
     """Until the caller has a byte, a failure is free to be repaired unseen."""
@@ -139,16 +168,6 @@ async def test_what_may_have_had_effects_is_not_done_twice(client, world, body):
 
     assert (response.status_code, code(response)) == (502, "upstream_connection_lost")
     assert len(world.routes) == 1
-
-
-async def test_a_json_answer_to_a_stream_request_is_no_success(client, world):
-    """Clients take it for an empty stream, so it counts as a failure; its cost is booked."""
-    world.upstream.script = [FakeResponse(WHOLE)]
-
-    response = await client.post(URL, json={**CHAT, "stream": True})
-
-    assert response.content.endswith(b"[DONE]\n\n")
-    assert [row.cost for row in world.ledger.rows] == [7, 7]
 
 
 async def test_the_callers_deadline_bounds_the_call(client, world):

@@ -4,15 +4,16 @@ from dataclasses import dataclass, field
 
 import httpx2
 
-from headworks.absent import NoCache, NoContext, NoFilter, NoPrompts
+from headworks.absent import NoCache, NoContext, NoFilter, NoHomes, NoPrompts
 from headworks.core.backoff import Backoff
 from headworks.core.routing import ModelListing, NamedRouter, Target
 from headworks.dispatch import Dispatcher
 from headworks.engine import Engine
 from headworks.gateway.asgi import Gateway
 from headworks.inprocess.httpx2_transport import EngineTransport
-from headworks.ports import Guard, Router
+from headworks.ports import Guard, Homes, Router
 from headworks.relay import Relay
+from headworks.stores.health import MemoryHealth
 from headworks.stores.limits import MemoryLimits
 from headworks.testing import (
     FakeClock,
@@ -54,11 +55,13 @@ class World:
         "app": Caller("app", "k2", "shop", frozenset({"m"}), RateLimits(rpm=3, parallel=2)),
     }))  # fmt: skip
     guards: tuple[Guard, ...] = ()
+    homes: Homes = field(default_factory=NoHomes)
     max_body: int = 10_000
 
     def __post_init__(self) -> None:
         self.limits = MemoryLimits(self.clock)
         self.random = SeededRandom(1)
+        self.health = MemoryHealth(self.clock, SeededRandom(2))
         self.engine = self.make_engine()
 
     def make_engine(self) -> Engine:
@@ -71,6 +74,8 @@ class World:
             random=self.random,
             backoff=Backoff(),
             most=1_000_000,
+            health=self.health,
+            homes=self.homes,
         )
         return Engine(
             keys=self.keys,

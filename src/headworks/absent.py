@@ -1,6 +1,8 @@
 """What stands in a capability's place while it is switched off: it does nothing, rightly."""
 
-from headworks.types import Caller, Request, Response
+from headworks.core.context import unmarked
+from headworks.errors import CallError
+from headworks.types import Call, Caller, Plan, Request, Response, Route
 
 
 class NoPrompts:
@@ -14,9 +16,24 @@ class NoPrompts:
 class NoContext:
     """Requests go out at the length they came."""
 
-    async def fit(self, request: Request) -> Request:
-        """Return the request as it is."""
-        return request
+    async def fit(self, request: Request, call: Call) -> Request:  # noqa: ARG002 - the port's signature
+        """Return the request as it came, but for marks that only we understand."""
+        return unmarked(request)
+
+    async def refit(self, call: Call, error: CallError) -> Request | None:  # noqa: ARG002 - the port's signature
+        """Return None: what was too long stays so."""
+        return None
+
+
+class NoHomes:
+    """All things are in one account."""
+
+    async def narrow(self, request: Request, plan: Plan) -> Plan:  # noqa: ARG002 - the port's signature
+        """Return the plan as it is."""
+        return plan
+
+    def witness(self, request: Request, route: Route) -> None:
+        """Return nobody: there is nothing to remember."""
 
 
 class NoCache:

@@ -1,8 +1,8 @@
 """An answer that has begun: what dispatch hands to relay, and what is booked for it.
 
 Opening an answer goes as far as the commit point and not further: a whole answer is read to its
-end, a stream to its first event. Until then a failure is free to be tried again; after it an
-error can only be told to the caller.
+end, a stream to its first content or as far as its model's policy says. Until then a failure is
+free to be tried again; after it an error can only be told to the caller.
 """
 
 from collections.abc import AsyncGenerator, AsyncIterator
@@ -11,22 +11,39 @@ from typing import Any, Self
 import msgspec
 
 from headworks.core.classify import classify
+from headworks.core.commit import is_met
+from headworks.core.convert import as_events
 from headworks.core.endpoints import endpoint
+from headworks.core.filtering import is_filtered
 from headworks.core.pricing import dearer, parse_usage
-from headworks.core.streams import NOTHING, Reported, Stream, is_given, is_json, open_stream
+from headworks.core.stream_base import NOTHING, Reported, Stream, is_given, is_json
+from headworks.core.streams import open_stream
 from headworks.core.wire import media_type
-from headworks.errors import MalformedResponse
-from headworks.ports import Estimator, Hold, Ledger, UpstreamResponse
-from headworks.types import NO_USAGE, Call, Certainty, Request, Usage
+from headworks.errors import AnswerFiltered, CallError, DeadlineExceeded, MalformedResponse, Retry
+from headworks.ports import Admission, Estimator, Hold, Ledger, UpstreamResponse, Witness
+from headworks.types import (
+    AT_FIRST_TOKEN,
+    NO_USAGE,
+    Call,
+    Certainty,
+    Commit,
+    Request,
+    Route,
+    Usage,
+)
 
 
 class _Whole(msgspec.Struct):
     usage: msgspec.Raw = NOTHING
     error: msgspec.Raw = NOTHING
     service_tier: Any = None
+    status: Any = None
 
 
 _decode_whole = msgspec.json.Decoder(_Whole).decode
+_ABANDONED = GeneratorExit("nobody reads the answer")
+_REST = 2.0
+"""Seconds to wait for the last event of a stream that has said all."""
 _DRAIN = 0.1
 """Seconds to read a finished stream's last bytes, so that its connection can be used again."""
 
@@ -40,6 +57,9 @@ class Answer(msgspec.Struct):
         must_be_json: An answer that is no JSON is no answer.
         first: The events that opening the stream has already brought, for the caller.
         relayed: What the caller reads, closed with the answer.
+        witness: Sees what the caller is going to see, where it may tell of new ids.
+        admission: Learns how the attempt ended.
+        route: Where it comes from, None for an answer of our own.
     """
 
     response: UpstreamResponse
@@ -47,6 +67,8 @@ class Answer(msgspec.Struct):
     hold: Hold
     ledger: Ledger
     estimator: Estimator
+    admission: Admission
+    route: Route | None
     is_billed: bool = False
     is_owed: bool = False
     must_be_json: bool = False
@@ -54,13 +76,19 @@ class Answer(msgspec.Struct):
     stream: Stream | None = None
     first: bytes | None = None
     relayed: AsyncGenerator[bytes] | None = None
+    witness: Witness | None = None
     _source: AsyncIterator[bytes] | None = None
     _reported: Reported | None = None
+    _is_filtered: bool = False
+    _has_begun: bool = False
 
-    async def open(self, most: int) -> None:
-        """Read as far as the commit point; a whole answer of over `most` bytes is refused.
+    async def open(
+        self, most: int, commit: Commit = AT_FIRST_TOKEN, *, refuses_filtered: bool = False
+    ) -> None:
+        """Read as far as the commit point; what would be over `most` bytes until then is refused.
 
         Raises:
+            AnswerFiltered: The provider's content filter stopped the answer, and that is refused.
             UpstreamError: The answer broke, or is an error in the clothes of success.
         """
         request = self.call.request
@@ -69,13 +97,45 @@ class Answer(msgspec.Struct):
         self.is_owed = self.is_billed and bool(request.model) and not kind.is_free
         sent = _media_type(self.response)
         if sent == b"text/event-stream":
+            _refuse_coded(self.response)
             self.stream = open_stream(kind.dialect, request)
+            self.stream.mask = self.response.masked
+            self.stream.seen = None if self.witness is None else self.witness.event
             self._source = self.response.chunks()
-            self.first = await self.events()
+            self.first = await self._hold(self.stream, most, commit)
         elif request.stream and kind.dialect != "opaque":
-            await self._refuse_whole(most)
+            whole = self._seen(self._read_whole(await self.response.read(most)))
+            self._make_stream(open_stream(kind.dialect, request), whole)
+            self.whole = None
         elif self.is_billed and (self.must_be_json or sent == b"application/json"):
-            self._read_whole(await self.response.read(most))
+            self._seen(self._read_whole(await self.response.read(most)))
+        elif self.witness is not None and sent == b"application/json":
+            self.whole = self._seen(await self.response.read(most))
+        if self.is_billed and self.whole is not None and kind.dialect != "opaque":
+            self._is_filtered = is_filtered(self.whole)
+        if refuses_filtered and self.is_filtered:
+            raise AnswerFiltered
+
+    async def _hold(self, stream: Stream, most: int, commit: Commit) -> bytes | None:
+        """Return what has come when the stream becomes the caller's, None if it ended before."""
+        response = self.response
+        response.expect(content=True)
+        held: list[bytes] = []
+        size = count = 0
+        while (piece := await self.events()) is not None:
+            self._has_begun = True
+            held.append(piece)
+            size += len(piece)
+            count += piece.count(b"\n\n")
+            if stream.begun:
+                response.expect(content=False)
+            if is_met(commit, stream, size, count):
+                break
+            if size > most:
+                raise MalformedResponse(f"The answer is larger than {most} bytes.")
+        else:
+            _raise_failure(stream)
+        return b"".join(held) or None
 
     async def events(self) -> bytes | None:
         """Return the next events for the caller, None when the stream has ended as it should.
@@ -87,7 +147,7 @@ class Answer(msgspec.Struct):
         if stream is None or source is None:
             return None
         while not stream.is_over:
-            chunk = await anext(source, None)
+            chunk = await (self._rest(source) if stream.is_said else anext(source, None))
             out = stream.finish() if chunk is None else stream.feed(chunk)
             if out:
                 return out
@@ -95,9 +155,35 @@ class Answer(msgspec.Struct):
             raise stream.error
         return None
 
-    async def settle(self, outcome: str) -> None:
-        """Book what the answer used, once; on disk when this returns."""
+    async def _rest(self, source: AsyncIterator[bytes]) -> bytes | None:
+        """Return what follows when all is said, None soon: not every provider says [DONE]."""
+        self.response.hurry(_REST)
+        try:
+            return await anext(source, None)
+        except DeadlineExceeded:
+            return None
+
+    @property
+    def has_output(self) -> bool:
+        """Whether the provider began an answer, or says what it bills."""
+        stream = self.stream
+        is_reported = stream is not None and stream.reported is not None
+        return self._has_begun or is_reported or self._reported is not None
+
+    @property
+    def is_filtered(self) -> bool:
+        """Whether the provider's content filter has stopped the answer, as far as it was read."""
+        stream = self.stream
+        if stream is None:
+            return self._is_filtered
+        error = stream.error
+        return stream.filtered or (error is not None and error.failure == "content_filter")
+
+    async def settle(self, outcome: str, error: CallError | None = None) -> None:
+        """Book what the answer used, and what ended it, once; on disk when this returns."""
         self.book(outcome)
+        told = None if self.stream is None else self.stream.failure
+        self.admission.settle(error or told)
         await self.ledger.written()
 
     def book(self, outcome: str) -> None:
@@ -110,6 +196,8 @@ class Answer(msgspec.Struct):
                 self.stream.feed(self.response.unread())
             usage, certainty = self._used()
             self.call.usage = usage
+            if self.is_filtered:
+                self.call.filtered = "answer"
             charge(self.call, self.hold.settle(usage, certainty, outcome))
 
     async def __aenter__(self) -> Self:
@@ -122,6 +210,7 @@ class Answer(msgspec.Struct):
         """Book what is not booked yet and give the connection back. Idempotent."""
         try:
             self.book("abandoned")
+            self.admission.settle(_ABANDONED)
             if self.relayed is not None:
                 await self.relayed.aclose()
             if self.stream is not None and self.stream.ending is not None:
@@ -129,24 +218,50 @@ class Answer(msgspec.Struct):
         finally:
             await self.response.aclose()
 
-    async def _refuse_whole(self, most: int) -> None:
-        """A client that reads events takes a whole answer for an empty stream, without an error."""
-        self._read_whole(await self.response.read(most))
-        raise MalformedResponse("The provider sent a whole answer where a stream was asked for.")
+    def _make_stream(self, stream: Stream, whole: bytes) -> None:
+        """Make a whole answer a stream: official clients would take it for an empty one.
 
-    def _read_whole(self, content: bytes) -> None:
+        Raises:
+            MalformedResponse: It is no answer of this endpoint, or not a finished one.
+        """
+        events = as_events(
+            endpoint(self.call.request.method, self.call.request.path).dialect, whole
+        )
+        if events is None:
+            raise MalformedResponse("The provider sent JSON where a stream was asked for.")
+        self.first = stream.take(events)
+        if not stream.is_over:
+            stream.finish()
+        if stream.error is not None:
+            raise stream.error
+        _raise_failure(stream)
+        self.stream = stream
+
+    def _seen(self, content: bytes) -> bytes:
+        """Return a whole answer that whoever remembers ids has seen."""
+        if self.witness is not None:
+            self.witness.whole(content)
+        return content
+
+    def _read_whole(self, content: bytes) -> bytes:
+        """Learn from a whole answer; return it as the caller may see it."""
+        _refuse_coded(self.response)
         self.whole = content
         try:
             whole = _decode_whole(content)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             is_odd = isinstance(error, msgspec.ValidationError) and is_json(content)
             if self.must_be_json and not is_odd:
                 raise MalformedResponse("The provider's answer is not valid JSON.") from None
-            return  # JSON of another shape is not ours to judge
+            return content  # JSON of another shape is not ours to judge
         if is_given(whole.usage):
             self._reported = parse_usage(bytes(whole.usage), whole.service_tier)
-        elif is_given(whole.error):
-            raise classify(200, (), content, now=0.0)
+        if is_given(whole.error) and (self._reported is None or whole.status == "failed"):
+            content = self.whole = self.response.masked(content)
+            told = classify(200, (), content, now=0.0)
+            if whole.status != "failed" or told.retry is not Retry.NEVER:
+                raise told
+        return content
 
     def _used(self) -> tuple[Usage, Certainty]:
         stream = self.stream
@@ -160,17 +275,89 @@ class Answer(msgspec.Struct):
         """Count what the provider did not say: never less than what was seen."""
         stream = self.stream
         text = (self.whole or b"") if stream is None else bytes(stream.text)
-        usage = self.estimator.recount(_as_sent(self.call), text.decode("utf-8", "replace"))
+        sent = _as_sent(self.call.request, self.route)
+        usage = self.estimator.recount(sent, text.decode("utf-8", "replace"))
         pieces = 0 if stream is None else stream.pieces
         return msgspec.structs.replace(usage, output=max(usage.output, pieces))
 
 
-def _as_sent(call: Call) -> Request:
+def _as_sent(request: Request, route: Route | None) -> Request:
     """Return the request with the model that the provider was asked for: it decides the count."""
-    request, route = call.request, call.route
     if route is None or request.model == route.model:
         return request
     return msgspec.structs.replace(request, fields={**request.fields, "model": route.model})
+
+
+class _Made:
+    """An answer of our own; satisfies `UpstreamResponse`."""
+
+    status = 200
+    headers = ((b"content-type", b"application/json"),)
+
+    def __init__(self, content: bytes) -> None:
+        self._content = content
+
+    async def read(self, most: int) -> bytes:
+        """Return the body."""
+        return self._content[:most]
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """Yield the body."""
+        yield self._content
+
+    def expect(self, *, content: bool) -> None:
+        """Do nothing: it is all there."""
+
+    def unread(self) -> bytes:
+        """Return nothing: all of it is read at once."""
+        return b""
+
+    def masked(self, content: bytes) -> bytes:
+        """Return it as it is: nobody was shown anything."""
+        return content
+
+    def hurry(self, seconds: float) -> None:
+        """Do nothing: it is all there."""
+
+    async def drain(self, seconds: float) -> None:
+        """Do nothing: it is all there."""
+
+    async def aclose(self) -> None:
+        """Do nothing: nothing is open."""
+
+
+class _NoAdmission:
+    """The leave for an answer that is no attempt."""
+
+    def answered(self) -> None:
+        """Do nothing: nobody was asked."""
+
+    def settle(self, error: BaseException | None = None) -> None:
+        """Do nothing: nothing is to be learned."""
+
+
+class _NoHold:
+    """The row of an answer that is no attempt."""
+
+    is_open = False
+
+    def settle(self, usage: Usage, certainty: Certainty, outcome: str) -> None:
+        """Do nothing: it costs nothing."""
+
+    def release(self, outcome: str) -> None:
+        """Do nothing: nothing is held."""
+
+
+def made_answer(content: bytes, call: Call, ledger: Ledger, estimator: Estimator) -> Answer:
+    """Return an answer of our own, JSON, in the place of a provider's. It costs nothing."""
+    return Answer(_Made(content), call, _NoHold(), ledger, estimator, _NoAdmission(), None)
+
+
+def _raise_failure(stream: Stream) -> None:
+    """Raise what the provider says went wrong, if another attempt may go well."""
+    failure = stream.failure
+    if failure is not None and failure.retry is not Retry.NEVER:
+        raise failure
 
 
 def charge(call: Call, cost: int | None) -> None:
@@ -185,6 +372,15 @@ def _is_billed(request: Request) -> bool:
     """
     names_nothing_readable = bool(request.content) and not request.fields
     return request.method == "POST" and bool(request.model or names_nothing_readable)
+
+
+def _refuse_coded(response: UpstreamResponse) -> None:
+    """Raise if what is to be read is compressed; it was asked for as it is, and nothing unpacks it."""
+    for name, value in response.headers:
+        if name == b"content-encoding" and value.lower() != b"identity":
+            error = MalformedResponse("The provider compressed its answer, though asked not to.")
+            error.retry = Retry.OTHER_ROUTE
+            raise error
 
 
 def _media_type(response: UpstreamResponse) -> bytes:

@@ -3,28 +3,36 @@
 import asyncio
 import logging
 import os
-from base64 import b64encode
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
 
 from headworks.absent import NoCache, NoContext, NoFilter, NoPrompts
 from headworks.catalog import load as load_catalogue
 from headworks.catalog.prices import Prices
-from headworks.config.settings import Config, UpstreamConfig
+from headworks.config.settings import Config, known_secrets
+from headworks.context.fitting import Fitting
+from headworks.context.summaries import Summaries
+from headworks.context.windows import Windows
 from headworks.core.backoff import Backoff
+from headworks.core.groups import Conditions
+from headworks.core.hedging import Hedges
 from headworks.core.pricing import Price, flat_price
-from headworks.core.routing import ModelListing, NamedRouter, Target, routes
+from headworks.core.routing import ModelListing
+from headworks.core.tokens import encoding_of
 from headworks.dispatch import Dispatcher
 from headworks.engine import Engine
 from headworks.errors import ConfigurationError
 from headworks.observe.journal import Journals
+from headworks.observe.log import Redaction
 from headworks.observe.metrics import Metrics
-from headworks.ports import Clock, Journal, Keys, Random
+from headworks.observe.tags import TagRedaction
+from headworks.ports import Clock, Context, Journal, Keys, Random
 from headworks.relay import Relay
+from headworks.stores.health import MemoryHealth
+from headworks.stores.homes_file import HomesFile, homes_path
 from headworks.stores.keys import ConfiguredKey, SqliteKeys
 from headworks.stores.keystore import Grant
 from headworks.stores.ledger import SqliteLedger
@@ -33,10 +41,13 @@ from headworks.stores.limits import MemoryLimits
 from headworks.stores.pepper import load_pepper
 from headworks.system import SystemClock, SystemRandom
 from headworks.tokenizer import Tokenizer
-from headworks.types import Plan, Secret
-from headworks.upstream.http1 import ClientLimits, HttpClient, Origin, Proxy, tls_context
-from headworks.upstream.openai import Credential, Provider, Providers
-from headworks.upstream.probe import Place, Reachability
+from headworks.upstream.http1 import HttpClient
+from headworks.upstream.openai import Providers
+from headworks.upstream.probe import Reachability
+from headworks.wiring.homes import homes
+from headworks.wiring.routes import listed_window, router, said_windows, ways
+from headworks.wiring.standing import with_standing
+from headworks.wiring.upstreams import client_of, place_of, provider_of, rules_of
 
 _log = logging.getLogger("headworks")
 
@@ -85,13 +96,17 @@ class Assembly:
             clock: Time; the machine's by default.
             random: Chance; the machine's by default.
         """
-        self.config = config
         self.clock = clock or SystemClock()
+        self.config = config = with_standing(config, self.clock.time())
         self.random = random or SystemRandom()
         self.limits = MemoryLimits(self.clock)
+        self.health = MemoryHealth(self.clock, self.random)
+        self.hedges = Hedges()
+        self.windows = Windows(listed_window)
         self.tokenizer = Tokenizer()
         self.metrics = Metrics(models=load_catalogue().ids())
         self.journals = Journals((self.metrics, *journals))
+        self.redaction = Redaction(known_secrets(config))
         self.reachability = Reachability(self.clock)
         self.clients: Clients = {}
         self._trust = trust
@@ -104,6 +119,8 @@ class Assembly:
             undo.callback(self.keys.close)
             self.ledger = SqliteLedger(ledger_path(config.store), self._prices(config), self.clock)
             undo.callback(self.ledger.close)
+            self.homes_file = HomesFile(homes_path(config.store), self.clock)
+            undo.callback(self.homes_file.close)
             clients = self._clients(config)
             self._adopt(config, clients, self._engine(config, clients))
             undo.pop_all()
@@ -122,6 +139,7 @@ class Assembly:
             if getattr(config, section) != getattr(self.config, section):
                 _log.warning("a change of %s takes effect at the next start", section)
         config = replace(config, **{name: getattr(self.config, name) for name in RESTART_ONLY})
+        config = with_standing(config, self.clock.time())
         clients = await asyncio.to_thread(self._clients, config)
         engine, prices = self._engine(config, clients), self._prices(config)
         self.keys.replace_configured(_configured_keys(config))
@@ -139,6 +157,7 @@ class Assembly:
             for client in (*self.clients.values(), *self._replaced):
                 await client.aclose()
         finally:
+            self.homes_file.close()
             self.keys.close()
             self.ledger.close()
 
@@ -153,8 +172,11 @@ class Assembly:
         known += self.clients.values()  # their calls may yet open a connection
         self._replaced = [one for one in known if one not in used]
         self.config, self.clients, self.engine = config, clients, engine
-        self.reachability.watch({name: _place(one) for name, one in config.upstreams.items()})
-        routed = {route.model for model in config.models.values() for route in model.routes}
+        self.redaction.learn(known_secrets(config))
+        self.health.adopt({name: rules_of(one) for name, one in config.upstreams.items()})
+        self.reachability.watch({name: place_of(one) for name, one in config.upstreams.items()})
+        self.windows.adopt(said_windows(config))
+        routed = {way.model for model in config.models.values() for way in model.all_routes()}
         self.metrics.announce({*config.models, *routed}, {key.name for key in config.keys})
 
     def _prices(self, config: Config) -> Prices:
@@ -171,16 +193,17 @@ class Assembly:
             if name in self.clients
             and upstream.ca_file is None
             and upstream == self.config.upstreams.get(name)
-            else _client(name, upstream)
+            else client_of(name, upstream)
             for name, upstream in config.upstreams.items()
         }
 
     def _engine(self, config: Config, clients: Clients) -> Engine:
         providers = {
-            name: _provider(clients[name], upstream) for name, upstream in config.upstreams.items()
+            name: provider_of(clients[name], upstream)
+            for name, upstream in config.upstreams.items()
         }
         dispatcher = Dispatcher(
-            router=_router(config),
+            router=router(config, self._conditions(), self.windows.window),
             upstream=Providers(providers, self.clock),
             ledger=self.ledger,
             estimator=self.tokenizer,
@@ -188,12 +211,15 @@ class Assembly:
             random=self.random,
             backoff=Backoff(config.retry.attempts, config.retry.first, config.retry.longest),
             most=config.server.max_answer,
+            health=self.health,
+            homes=homes(config, self.homes_file),
+            hedges=self.hedges,
         )
         return Engine(
             keys=self._trust(self.keys),
             prompts=NoPrompts(),
             guards=(),
-            context=NoContext(),
+            context=self._context(config, dispatcher),
             listing=ModelListing(sorted(config.models), int(self.clock.time())),
             cache=NoCache(),
             estimator=self.tokenizer,
@@ -203,7 +229,31 @@ class Assembly:
             journal=self.journals,
             clock=self.clock,
             random=self.random,
+            redact=TagRedaction(self.redaction).redact,
         )
+
+    def _conditions(self) -> Conditions:
+        """Return what the order of a group's routes depends on, as it is at each call."""
+        return Conditions(self.random.random, self.health.load, self._price)
+
+    def _price(self, model: str) -> Price | None:
+        return self.ledger.prices.price(model)
+
+    def _context(self, config: Config, dispatcher: Dispatcher) -> Context:
+        policies = {
+            name: model.context
+            for name, model in config.models.items()
+            if model.context is not None
+        }
+        if not policies:
+            return NoContext()
+        names = (*policies, *(policy.model for policy in policies.values() if policy.model))
+        places = {name: str(ways(config, name)[0]) for name in names}
+        self.tokenizer.load_soon(encoding_of(place) for place in places.values())
+        summaries = Summaries(
+            dispatcher, self.tokenizer, self.limits, self.journals, self.clock, self.random
+        )
+        return Fitting(policies, places, self.windows, self.tokenizer, summaries)
 
 
 def assemble(
@@ -242,7 +292,10 @@ def _check_folder(store: Path) -> None:
 
 def _configured_keys(config: Config) -> list[ConfiguredKey]:
     return [
-        ConfiguredKey(Grant(key.name, key.project, key.models, key.limits, key.expires), key.secret)
+        ConfiguredKey(
+            Grant(key.name, key.project, key.models, key.limits, key.expires, key.on_disconnect),
+            key.secret,
+        )
         for key in config.keys
     ]
 
@@ -252,65 +305,3 @@ def _overlay(config: Config) -> Mapping[str, Price]:
         name: flat_price(price.input, price.output, price.cached)
         for name, price in config.prices.items()
     }
-
-
-def _router(config: Config) -> NamedRouter:
-    targets = {
-        name: Target(tuple(one.name for one in upstream.credentials), upstream.timeouts)
-        for name, upstream in config.upstreams.items()
-    }
-    plans = {
-        name: Plan(
-            tuple(
-                route
-                for one in model.routes
-                for route in routes(one.upstream, targets[one.upstream], one.model, one.timeouts)
-            ),
-            model.patience,
-        )
-        for name, model in config.models.items()
-    }
-    return NamedRouter(targets, plans)
-
-
-def _origin(upstream: UpstreamConfig) -> Origin:
-    return Origin.parse(upstream.base_url)[0]
-
-
-def _place(upstream: UpstreamConfig) -> Place:
-    """Return the first machine on the way to an upstream."""
-    first = _proxy(upstream) or _origin(upstream)
-    return Place(first.host, first.port, upstream.timeouts.connect)
-
-
-def _client(name: str, upstream: UpstreamConfig) -> HttpClient:
-    origin, file = _origin(upstream), upstream.ca_file
-    context = None
-    if origin.is_secure and file is not None:
-        try:
-            context = tls_context(str(file))
-        except OSError as error:  # ssl.SSLError is one
-            problem = f"{file} holds no certificates that can be read: {error}"
-            raise ConfigurationError([f"upstreams.{name}.ca_file: {problem}"]) from None
-    limits = ClientLimits(connections=upstream.connections)
-    return HttpClient(origin, ssl_context=context, proxy=_proxy(upstream), limits=limits)
-
-
-def _proxy(upstream: UpstreamConfig) -> Proxy | None:
-    if upstream.proxy is None:
-        return None
-    parts = urlsplit(upstream.proxy.reveal())
-    authorization = None
-    if parts.username is not None:
-        pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
-        authorization = Secret("Basic " + b64encode(pair.encode()).decode())
-    return Proxy(parts.hostname or "", parts.port or _PROXY_PORT, authorization)
-
-
-def _provider(client: HttpClient, upstream: UpstreamConfig) -> Provider:
-    _, base = Origin.parse(upstream.base_url)
-    credentials = {
-        one.name: Credential(one.api_key, one.organization, one.project)
-        for one in upstream.credentials
-    }
-    return Provider(client, base, credentials)

@@ -1,15 +1,34 @@
 """Gets a request answered: route by route, attempt by attempt, until one begins to answer."""
 
-from dataclasses import dataclass
+import logging
+from dataclasses import dataclass, field
 
-from headworks.answer import Answer, charge
-from headworks.core.backoff import Backoff, Situation, Step
-from headworks.core.endpoints import endpoint
-from headworks.errors import CallError, DeadlineExceeded, NoRouteLeft, Retry, UpstreamError
-from headworks.ports import Clock, Estimator, Hold, Ledger, Random, Router, Upstream
-from headworks.types import NO_USAGE, Call, Plan, Request, Route, Usage
+from headworks.answer import Answer, made_answer
+from headworks.attempt import Attempt, book_failure
+from headworks.core.backoff import Backoff, Situation, Step, held_back
+from headworks.core.course import Course
+from headworks.core.endpoints import endpoint, is_repeatable, timed, waits
+from headworks.core.fixed_answer import fixed_answer
+from headworks.core.hedging import Hedges
+from headworks.core.selection import Choice, choose, is_near, unavailable
+from headworks.core.trail import out_of_time, passed_over, tried
+from headworks.core.way import Way
+from headworks.errors import CallError, DeadlineExceeded, Retry, UpstreamError
+from headworks.hedging import Hedging
+from headworks.ports import (
+    Admission,
+    Clock,
+    Estimator,
+    Health,
+    Homes,
+    Ledger,
+    Random,
+    Router,
+    Upstream,
+)
+from headworks.types import Call, Hedge, Plan, Refusal, Request, Route, Usage
 
-_SAFE_METHODS = frozenset({"GET", "HEAD", "PUT", "DELETE"})
+_log = logging.getLogger("headworks")
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +37,7 @@ class Dispatcher:
 
     Attributes:
         most: The largest answer, in bytes, that is read whole.
+        hedges: What has been learned of answers that are late, and spent on them.
     """
 
     router: Router
@@ -28,6 +48,9 @@ class Dispatcher:
     random: Random
     backoff: Backoff
     most: int
+    health: Health
+    homes: Homes
+    hedges: Hedges = field(default_factory=Hedges)
 
     async def dispatch(self, call: Call, estimate: Usage) -> Answer:
         """Return the first answer that begins; after that there is no second try.
@@ -35,95 +58,222 @@ class Dispatcher:
         Raises:
             CallError: The failure of the only route, `NoRouteLeft` when several were tried.
         """
-        plan = self.router.plan(call.request)
-        until = self.clock.now() + _total(plan, call.request)
-        failures: list[UpstreamError] = []
-        tried = here = 0
+        plan = self.router.plan(call.request, estimate)
+        plan = await self.homes.narrow(call.request, plan)
+        call.trail += plan.unfit
+        course = Course(plan, Way(plan), call.started + _total(plan, call.request))
+        send = self._send_once if plan.hedge is None else self._hedging(plan.hedge).send
         while True:
-            here += 1
+            attempt = await self._enter(call, course)
             try:
-                return await self._send_once(call, plan.routes[tried], estimate, until)
+                return await send(call, course, attempt, estimate)
+            except DeadlineExceeded as error:
+                call.trail.append(out_of_time(course.way.route, error, attempt.number))
+                raise
             except UpstreamError as error:
-                failures.append(error)
-                call.trail.append(f"{plan.routes[tried]} {error.code or error.status}")
-                has_other = tried + 1 < len(plan.routes)
-                remaining = until - self.clock.now()
-                at = Situation(call.attempts, here, has_other, plan.patience, remaining)
-                step = self._next(call, error, at)
+                call.presence.credit = 0
+                step = self._next(call, course, error)
+                _note_filter(call, error, is_last=step is None)
                 if step is None:
-                    raise _verdict(failures, tried) from None
+                    if (instead := await self._instead(call, plan, error)) is not None:
+                        return instead
+                    raise course.verdict(self.clock.now()) from None
             if step.wait:
+                course.held += step.wait
                 await self._wait(call, step.wait)
             if step.other_route:
-                tried, here = tried + 1, 0
+                course.move()
+
+    async def _enter(self, call: Call, course: Course) -> Attempt:
+        """Return the next attempt, to be made on the best route of those left that works."""
+        admission = self._admit(call, course.way, course.way.route)
+        while isinstance(admission, Refusal):
+            admission = await self._pass_on(call, course)
+        course.here += 1
+        return Attempt(course.way.route, admission)
+
+    def _admit(
+        self, call: Call, way: Way, route: Route, *, is_last: bool = False, in_line: bool = False
+    ) -> Admission | Refusal:
+        """Ask for leave by the waits for such requests: by them it is judged who was late."""
+        return self.health.admit(
+            timed(route, call.request),
+            is_retry=way.is_retry(route),
+            is_last=is_last,
+            in_line=in_line,
+            met_limit=route in way.limited,
+        )
+
+    def _refusal(self, way: Way, route: Route) -> Refusal | None:
+        """Return why the route cannot be asked now, None where it can."""
+        is_retry, met_limit = way.is_retry(route), route in way.limited
+        return self.health.refusal(route, is_retry=is_retry, met_limit=met_limit)
+
+    async def _pass_on(self, call: Call, course: Course) -> Admission | Refusal:
+        """Go to the best route of those left, after a wait where it is worth one.
+
+        Raises:
+            CallError: None works; what earlier attempts met, else `CircuitOpen` or `CoolingDown`.
+        """
+        way, ahead = course.way, course.way.ahead
+        refusals = [self._refusal(way, one) for one in ahead]
+        remaining = course.until - self.clock.now()
+        choice = choose(ahead, refusals, course.plan.patience, remaining, course.held)
+        admission: Admission | Refusal | None = None
+        if choice is None:
+            choice, admission = self._probe(call, way)
+        last = len(ahead) if choice is None else choice.index + (choice.wait > 0)
+        for route, refusal in zip(ahead[:last], refusals, strict=False):
+            if refusal is not None:
+                call.trail.append(passed_over(route, refusal, choice))
+        if choice is None:
+            known = [refusal for refusal in refusals if refusal is not None]
+            if course.failures:
+                raise course.verdict(self.clock.now())
+            error = unavailable(known, self.random.random())
+            error.should_retry = error.should_retry and self.health.may_return(way.route)
+            raise error
+        course.pass_over(choice.index)
+        if choice.wait:
+            self.health.line_up(way.route)
+            course.held += choice.wait
+        await self._wait(call, choice.wait)
+        if admission is not None:
+            return admission
+        return self._admit(call, way, way.route, in_line=choice.wait > 0)
+
+    def _probe(self, call: Call, way: Way) -> tuple[Choice | None, Admission | None]:
+        """Return a route that may be probed because no other works, if there is one."""
+        for index, route in enumerate(way.ahead):
+            given = self._admit(call, way, route, is_last=True)
+            if not isinstance(given, Refusal):
+                return Choice(index), given
+        return None, None
 
     async def _wait(self, call: Call, seconds: float) -> None:
-        await self.clock.sleep(seconds)
-        call.waited += seconds
+        if seconds:
+            await self.clock.sleep(seconds)
+            call.waited += seconds
 
-    def _next(self, call: Call, error: UpstreamError, at: Situation) -> Step | None:
-        if error.sent and not error.is_answer and not _is_repeatable(call):
-            return None  # the provider may have done it: doing it again could do it twice
-        return self.backoff.next(error.retry, error.retry_after, self.random.random(), at)
+    def _next(self, call: Call, course: Course, error: UpstreamError) -> Step | None:
+        """Decide what follows a failed attempt, and note it in the call's trail."""
+        way, retry = course.way, error.retry
+        course.fail(way.route, error)
+        has_turned = way.turn(error.failure, is_final=retry is Retry.NEVER)
+        if has_turned and retry is Retry.NEVER:
+            retry = Retry.OTHER_ROUTE
+        # What the provider may have done is not asked for twice: it could be done twice.
+        may_repeat = not error.sent or error.is_answer or is_repeatable(call.request)
+        is_gone = call.presence.is_gone
+        at, step = self._situation(call, course), None
+        cause = "no other works" if way.has_other and not at.has_other else ""
+        cause = f"on {error.failure}" if has_turned and at.has_other else cause
+        cause = "caller gone" if is_gone else cause
+        if may_repeat and not is_gone:
+            step = self.backoff.next(retry, error.retry_after, self.random.random(), at)
+        if step is not None and not step.other_route:
+            refusal = self._refusal(way, way.route)
+            if refusal is not None and not is_near(refusal, step.wait):
+                step, cause = held_back(refusal, at, course.held), refusal.reason
+        call.trail.append(tried(way.route, error, step, at, may_repeat=may_repeat, cause=cause))
+        if len(course.failures) == 1:
+            call.trail += course.plan.unfit_behind
+        return step
 
-    async def _send_once(self, call: Call, route: Route, estimate: Usage, until: float) -> Answer:
-        remaining = until - self.clock.now()
-        if remaining <= 0:
-            raise DeadlineExceeded
-        call.route = route
-        call.attempts += 1
-        hold = await self.ledger.hold(call, route, estimate)
-        answer = None
-        begun = self.clock.now()
+    def _situation(self, call: Call, course: Course) -> Situation:
+        way, patience = course.way, course.plan.patience
+        others = (self._refusal(way, one) for one in way.ahead[1:])
+        has_other = way.has_other and any(is_near(refusal, patience) for refusal in others)
+        remaining = course.until - self.clock.now()
+        return Situation(call.attempts, course.here, has_other, patience, remaining)
+
+    async def _instead(self, call: Call, plan: Plan, error: UpstreamError) -> Answer | None:
+        """Return the answer that the operator has written for what a content filter stopped."""
+        request = call.request
+        if plan.fixed_answer is None or error.failure != "content_filter":
+            return None
+        name = endpoint(request.method, request.path).name
+        content = fixed_answer(name, call, plan.fixed_answer) if request.content else None
+        if content is None:
+            return None
+        answer = made_answer(content, call, self.ledger, self.estimator)
+        await answer.open(len(content))
+        return answer
+
+    def _hedging(self, hedge: Hedge) -> Hedging:
+        """Return what sends an attempt, and one more beside it where it is late."""
+        most = self.backoff.attempts
+        return Hedging(hedge, self._send_once, self.health, self.clock, self.hedges, most)
+
+    async def _send_once(
+        self, call: Call, course: Course, attempt: Attempt, estimate: Usage
+    ) -> Answer:
+        """Hold the attempt's row, send the request, and read its answer to the commit point."""
+        route, admission = attempt.route, attempt.admission
+        hold = answer = None
         try:
+            remaining = course.remaining(self.clock.now())
+            call.route = route
+            call.attempts = attempt.number = call.attempts + 1
+            hold = await self.ledger.hold(call, route, estimate)
+            attempt.begun = self.clock.now()
+            course.begin(attempt.begun)
+            call.presence.credit = self._credit(call)
             response = await self.upstream.send(call.request, route, remaining)
-            answer = Answer(response, call, hold, self.ledger, self.estimator)
-            await answer.open(self.most)
+            answer = Answer(response, call, hold, self.ledger, self.estimator, admission, route)
+            answer.witness = self.homes.witness(call.request, route)
+            await answer.open(
+                self.most,
+                course.plan.commit,
+                refuses_filtered=self._refuses_filtered(call, course),
+            )
+            admission.answered()
         except BaseException as error:
-            _book_failure(answer, hold, call, estimate, error)
-            if answer is not None:
-                await answer.aclose()
-            if isinstance(error, CallError):
-                await self.ledger.written()
+            course.judge(route, error)
+            admission.settle(error)
+            if hold is not None:
+                book_failure(answer, hold, call, estimate, error, ending=attempt.ending)
+                if answer is not None:
+                    await answer.aclose()
+                if isinstance(error, CallError):
+                    await self.ledger.written()
             raise
         finally:
-            call.waited += self.clock.now() - begun
+            if attempt.begun is not None:
+                call.waited += course.end(self.clock.now())
         return answer
+
+    def _credit(self, call: Call) -> int:
+        """Return how much of the answer is read if the caller leaves: what is asked for is paid."""
+        caller = call.caller
+        drains = caller is not None and caller.on_disconnect == "drain"
+        return self.most if drains and call.request.method == "POST" else 0
+
+    def _refuses_filtered(self, call: Call, course: Course) -> bool:
+        """Return whether the caller gets something else than an answer that was filtered."""
+        if course.plan.fixed_answer is not None:
+            return True
+        way, patience = course.way, course.plan.patience
+        ahead = way.leads_on("content_filter")
+        if not ahead or call.attempts >= self.backoff.attempts or not is_repeatable(call.request):
+            return False
+        return any(is_near(self._refusal(way, one), patience) for one in ahead)
 
 
 def _total(plan: Plan, request: Request) -> float:
-    total = plan.routes[0].timeouts.total
+    total = waits(plan.routes[0].timeouts, request).total
     return total if request.timeout is None else min(total, request.timeout)
 
 
-def _is_repeatable(call: Call) -> bool:
-    request = call.request
-    if request.method in _SAFE_METHODS:
-        return True
-    has_effects = request.fields.get("conversation") or request.fields.get("background")
-    return endpoint(request.method, request.path).repeatable and not has_effects
-
-
-def _book_failure(
-    answer: Answer | None, hold: Hold, call: Call, estimate: Usage, error: BaseException
-) -> None:
-    """Book an attempt that failed before its commit point.
-
-    Nothing, where nothing was sent or the provider refused; what was seen, where an answer broke;
-    the estimate, where the provider may have worked unseen.
-    """
-    outcome = (error.code or str(error.status)) if isinstance(error, CallError) else "abandoned"
-    if isinstance(error, UpstreamError) and not error.sent:
-        hold.release(outcome)
-    elif isinstance(error, UpstreamError) and error.is_answer:
-        charge(call, hold.settle(NO_USAGE, "exact", outcome))
-    elif answer is not None and (answer.stream is not None or answer.whole is not None):
-        answer.book(outcome)
-    else:
-        charge(call, hold.settle(estimate, "unknown", outcome))
-
-
-def _verdict(failures: list[UpstreamError], tried: int) -> CallError:
-    """Return the failure that tells the caller most."""
-    last = failures[-1]
-    return last if tried == 0 or last.retry is Retry.NEVER else NoRouteLeft(failures)
+def _note_filter(call: Call, error: UpstreamError, *, is_last: bool) -> None:
+    """Note that a content filter stopped the call, for whoever reviews it."""
+    if error.failure != "content_filter":
+        return
+    call.filtered = call.filtered or "prompt"
+    if not is_last:
+        _log.warning(
+            "call %s: the content filter of %s stopped its %s; another route is asked",
+            call.id,
+            call.route,
+            call.filtered,
+        )

@@ -1,10 +1,11 @@
 """The story of a call, from the caller to an upstream and back."""
 
 import logging
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
+from headworks.answer import Answer
 from headworks.core.wire import error_response, retry_headers
 from headworks.dispatch import Dispatcher
 from headworks.errors import CallError, InternalError, ModelNotAllowed, PathNotAllowed
@@ -22,14 +23,22 @@ from headworks.ports import (
     Random,
 )
 from headworks.relay import Relay
-from headworks.types import Call, Caller, Request, Response, Secret
+from headworks.types import Call, Caller, Presence, Request, Response, Secret, Usage
 
 _log = logging.getLogger("headworks")
 
 
+def _as_it_came(request: Request, _key: Secret | None) -> Request:
+    return request
+
+
 @dataclass(frozen=True, slots=True)
 class Engine:
-    """Carries API calls. Every call passes through `call`, whichever face it came in by."""
+    """Carries API calls. Every call passes through `call`, whichever face it came in by.
+
+    Attributes:
+        redact: Takes secrets out of what a request, made by a key, says of itself.
+    """
 
     keys: Keys
     prompts: Prompts
@@ -44,10 +53,16 @@ class Engine:
     journal: Journal
     clock: Clock
     random: Random
+    redact: Callable[[Request, Secret | None], Request] = _as_it_came
 
     @asynccontextmanager
-    async def call(self, request: Request, key: Secret | None) -> AsyncGenerator[Response]:
+    async def call(
+        self, request: Request, key: Secret | None, presence: Presence | None = None
+    ) -> AsyncGenerator[Response]:
         """Carry one call; the response lives inside the `async with` block.
+
+        Whoever knows when the caller leaves says so to `presence`, and leaves the block unless the
+        call is to go on without a caller.
 
         However the block is left (the end, an error, a caller who hung up), the upstream is
         closed, the reservation settled and the call recorded: once each.
@@ -55,17 +70,23 @@ class Engine:
         Raises:
             CallError: The call was refused, or failed before its first byte.
         """
-        call = Call(self.random.call_id(), request, self.clock.now(), self.clock.time())
+        call = Call(
+            self.random.call_id(),
+            self.redact(request, key),
+            self.clock.now(),
+            self.clock.time(),
+            presence=presence or Presence(),
+        )
         try:
             call.caller = caller = self.keys.authenticate(key)
             authorise(caller, request)
             if (known := self.listing.answer(request, caller)) is not None:
                 yield self.relay.known(known, call)
                 return
-            request = await self.prompts.resolve(request, caller)
+            request = await self.prompts.resolve(call.request, caller)
             for guard in self.guards:
                 await guard.inspect(request, caller)
-            call.request = request = await self.context.fit(request)
+            call.request = request = await self.context.fit(request, call)
             if (known := await self.cache.get(request, caller)) is not None:
                 call.cache = "hit"
                 yield self.relay.known(known, call)
@@ -74,7 +95,7 @@ class Engine:
             estimate = self.estimator.estimate(request)
             reservation = await self.limits.reserve(caller, estimate)
             try:
-                async with await self.dispatcher.dispatch(call, estimate) as answer:
+                async with await self._dispatch(call, estimate) as answer:
                     response = await self.relay.relay(answer, call)
                     yield response
             finally:
@@ -86,6 +107,18 @@ class Engine:
         finally:
             call.ended = self.clock.now()
             self.journal.record(call)
+
+    async def _dispatch(self, call: Call, estimate: Usage) -> Answer:
+        """Return an answer; what a provider refuses as too long goes out once more, smaller."""
+        try:
+            return await self.dispatcher.dispatch(call, estimate)
+        except CallError as error:
+            is_left = call.presence.is_gone or call.attempts >= self.dispatcher.backoff.attempts
+            smaller = None if is_left else await self.context.refit(call, error)
+            if smaller is None:
+                raise
+        call.request = smaller
+        return await self.dispatcher.dispatch(call, estimate)
 
     def refusal(self, error: Exception) -> Response:
         """Return the answer that tells a caller of an error, of the call's own or from before it.

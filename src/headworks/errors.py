@@ -7,6 +7,7 @@ tried next (`retry`, `retry_after`). `docs/errors.md` lists every code for users
   x CallerError                 the caller must change something            never retried
     + InvalidRequest            400 invalid_request
     + InvalidJSON               400 invalid_json
+    + ContextTooLong            400 context_length_exceeded
     + Unauthenticated           401 invalid_api_key
     + ModelNotAllowed           403 model_not_allowed
     + PathNotAllowed            403 path_not_allowed
@@ -14,6 +15,8 @@ tried next (`retry`, `retry_after`). `docs/errors.md` lists every code for users
     + PathNotFound              404 path_not_found
     + MethodNotAllowed          405 method_not_allowed
     + RequestTimeout            408 request_timeout
+    + StatefulIdElsewhere       409 stateful_id_elsewhere
+    + StatefulIdUnknown         409 stateful_id_unknown
     + BodyTooLarge              413 body_too_large
     + UnsupportedMediaType      415 unsupported_media_type
     + WebSocketUnsupported      501 websocket_not_supported
@@ -29,11 +32,16 @@ tried next (`retry`, `retry_after`). `docs/errors.md` lists every code for users
     + MalformedResponse         502 upstream_malformed_response             same route: may be billed
     + StreamTruncated           502 upstream_stream_truncated               same route: may be billed
     + MalformedEvent            502 upstream_malformed_event                same route: may be billed
+    + AnswerFiltered            400 content_filter                          as the model's policy says
     + CredentialRefused         502 upstream_auth_failed                    other route
     + UpstreamAnswered          as answered                                 by its code: core/classify
   x DeadlineExceeded            504 deadline_exceeded                       never: the time is up
   x NoRouteLeft                 503 all_routes_failed                       every route was tried
+  x CredentialsExhausted        502 upstream_credentials_exhausted          each was refused
+  x CircuitOpen                 503 circuit_open                            after a while
+  x CoolingDown                 429 upstream_cooling_down                   waiting takes too long
   x LedgerUnavailable           503 ledger_unavailable                      after a while
+  x HomesUnavailable            503 stateful_ids_unavailable                after a while
   x ShuttingDown                503 shutting_down                           after a while
   x InternalError               500 internal_error                          our own defect
 * ConfigurationError            the operator must change something; never reaches a caller
@@ -41,13 +49,20 @@ tried next (`retry`, `retry_after`). `docs/errors.md` lists every code for users
 
 from collections.abc import Sequence
 from enum import Enum, auto
-from typing import ClassVar
+from typing import Literal
+
+Failure = Literal[
+    "connection", "timeout", "broken", "rate_limit", "overloaded", "server_error", "conflict",
+    "quota", "credential", "model", "too_large", "context_length", "content_filter", "request",
+]  # fmt: skip
+"""What kind of failure an attempt met; `core.classify` tells what a provider's own error is."""
 
 
 class Retry(Enum):
-    """What a failed attempt allows next."""
+    """What a failed attempt allows next; `ONCE` is the same route, but for one more attempt."""
 
     NEVER = auto()
+    ONCE = auto()
     SAME_ROUTE = auto()
     OTHER_ROUTE = auto()
 
@@ -59,13 +74,14 @@ class CallError(Exception):
         retry_after: Seconds after which trying again may help, None when unknown.
         param: The request field at fault, where there is one.
         headers: Header fields for the caller: about its call, and whether to try again.
+        should_retry: Whether the caller itself may repeat the request, unchanged.
     """
 
     status: int = 500
     type: str = "server_error"
     code: str = ""
     retry: Retry = Retry.NEVER
-    should_retry: ClassVar[bool] = False
+    should_retry: bool = False
 
     def __init__(
         self, message: str = "", *, retry_after: float | None = None, param: str | None = None
@@ -77,14 +93,8 @@ class CallError(Exception):
 
     def body(self) -> dict[str, dict[str, str | None]]:
         """Return the error object that OpenAI's clients know."""
-        return {
-            "error": {
-                "message": str(self),
-                "type": self.type,
-                "param": self.param,
-                "code": self.code or None,
-            }
-        }
+        told = {"message": str(self), "type": self.type, "param": self.param}
+        return {"error": {**told, "code": self.code or None}}
 
 
 class CallerError(CallError):
@@ -103,6 +113,12 @@ class InvalidJSON(CallerError):
     """The body is not the JSON that we accept."""
 
     code = "invalid_json"
+
+
+class ContextTooLong(CallerError):
+    """The request is longer than the model's window."""
+
+    code = "context_length_exceeded"
 
 
 class Unauthenticated(CallerError):
@@ -147,6 +163,18 @@ class RequestTimeout(CallerError):
     status, code = 408, "request_timeout"
 
 
+class StatefulIdElsewhere(CallerError):
+    """What the request refers to lives in an account that this call cannot be sent to."""
+
+    status, code = 409, "stateful_id_elsewhere"
+
+
+class StatefulIdUnknown(CallerError):
+    """Nobody knows which account holds what the request refers to."""
+
+    status, code = 409, "stateful_id_unknown"
+
+
 class BodyTooLarge(CallerError):
     """The body exceeds the configured size."""
 
@@ -187,11 +215,13 @@ class UpstreamError(CallError):
     """The provider failed, or could not be reached.
 
     Attributes:
+        failure: What kind of failure it is; a model may have routes of its own for it.
         sent: Whether request bytes may have reached the provider, so that it may bill for them.
         is_answer: Whether the provider itself said no, so that it does not bill.
     """
 
     status, type = 502, "upstream_error"
+    failure: Failure = "broken"
     sent: bool = True
     is_answer: bool = False
 
@@ -200,30 +230,35 @@ class ConnectFailed(UpstreamError):
     """The provider could not be reached."""
 
     code, retry, sent = "upstream_unreachable", Retry.SAME_ROUTE, False
+    failure: Failure = "connection"
 
 
 class ConnectTimeout(UpstreamError):
     """The provider did not accept a connection in time."""
 
     status, code, retry, sent = 504, "upstream_connect_timeout", Retry.SAME_ROUTE, False
+    failure: Failure = "connection"
 
 
 class ConnectionLost(UpstreamError):
     """The provider closed the connection before it had answered."""
 
     code, retry = "upstream_connection_lost", Retry.SAME_ROUTE
+    failure: Failure = "connection"
 
 
 class FirstByteTimeout(UpstreamError):
     """The provider did not begin to answer in time."""
 
     status, code, retry = 504, "upstream_first_byte_timeout", Retry.OTHER_ROUTE
+    failure: Failure = "timeout"
 
 
 class IdleTimeout(UpstreamError):
     """The provider fell silent in the middle of its answer."""
 
     status, code, retry = 504, "upstream_idle_timeout", Retry.OTHER_ROUTE
+    failure: Failure = "timeout"
 
 
 class MalformedResponse(UpstreamError):
@@ -244,10 +279,18 @@ class MalformedEvent(UpstreamError):
     code, retry = "upstream_malformed_event", Retry.SAME_ROUTE
 
 
+class AnswerFiltered(UpstreamError):
+    """The provider's content filter stopped the answer."""
+
+    status, type, code = 400, "invalid_request_error", "content_filter"
+    failure: Failure = "content_filter"
+
+
 class CredentialRefused(UpstreamError):
     """The provider refused the gateway's own credential; the caller's key is fine."""
 
     code, retry, is_answer = "upstream_auth_failed", Retry.OTHER_ROUTE, True
+    failure: Failure = "credential"
 
 
 class UpstreamAnswered(UpstreamError):
@@ -268,18 +311,24 @@ class UpstreamAnswered(UpstreamError):
         code: str | None,
         param: str | None = None,
         retry: Retry = Retry.NEVER,
+        failure: Failure = "request",
         retry_after: float | None = None,
         content: bytes | None = None,
     ) -> None:
         super().__init__(message, retry_after=retry_after, param=param)
         self.status, self.type, self.code, self.retry = status, type, code or "", retry
-        self.content = content
+        self.failure, self.content = failure, content
 
 
 class DeadlineExceeded(CallError):
-    """The call's total time is up."""
+    """The call's total time is up.
+
+    Attributes:
+        sent: Whether request bytes may have reached a provider.
+    """
 
     status, type, code = 504, "timeout_error", "deadline_exceeded"
+    sent: bool = True
 
 
 class NoRouteLeft(CallError):
@@ -300,10 +349,34 @@ class NoRouteLeft(CallError):
             self.status = statuses.pop()
 
 
+class CredentialsExhausted(CallError):
+    """The provider refused every credential of the gateway; the caller's key is fine."""
+
+    status, code = 502, "upstream_credentials_exhausted"
+
+
+class CircuitOpen(CallError):
+    """Every route to this model has failed too often of late; it is asked again in a moment."""
+
+    status, code, should_retry = 503, "circuit_open", True
+
+
+class CoolingDown(CallError):
+    """The provider asked for a longer pause than this call can wait; there is no other route."""
+
+    status, type, code = 429, "rate_limit_error", "upstream_cooling_down"
+
+
 class LedgerUnavailable(CallError):
     """The ledger cannot be written, so nothing that costs money is sent."""
 
     status, code, should_retry = 503, "ledger_unavailable", True
+
+
+class HomesUnavailable(CallError):
+    """It cannot be looked up now which account holds what the request refers to."""
+
+    status, code, should_retry = 503, "stateful_ids_unavailable", True
 
 
 class ShuttingDown(CallError):
@@ -319,11 +392,7 @@ class InternalError(CallError):
 
 
 class ConfigurationError(Exception):
-    """The operator must change something: says what and where, one problem a line.
-
-    Attributes:
-        problems: The single findings, each as `file:line: key: what is wrong`.
-    """
+    """The operator must change something: `problems`, each as `file:line: key: what is wrong`."""
 
     def __init__(self, problems: Sequence[str]) -> None:
         super().__init__("\n".join(problems))

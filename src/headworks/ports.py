@@ -3,12 +3,14 @@
 from collections.abc import AsyncIterator
 from typing import Protocol
 
+from headworks.errors import CallError
 from headworks.types import (
     Call,
     Caller,
     Certainty,
     Headers,
     Plan,
+    Refusal,
     Request,
     Response,
     Route,
@@ -80,8 +82,12 @@ class Guard(Protocol):
 class Context(Protocol):
     """Makes a request fit the model's window."""
 
-    async def fit(self, request: Request) -> Request:
-        """Return a request that fits, or raise `CallerError`."""
+    async def fit(self, request: Request, call: Call) -> Request:
+        """Return a request that fits, or raise `ContextTooLong`; `call.fitted` says what was done."""
+        ...
+
+    async def refit(self, call: Call, error: CallError) -> Request | None:
+        """Return a smaller request after a provider refused the call's as too long, if there is one."""
         ...
 
 
@@ -116,8 +122,89 @@ class Limits(Protocol):
 class Router(Protocol):
     """Chooses where a request may go."""
 
-    def plan(self, request: Request) -> Plan:
-        """Return the routes to try, or raise `ModelNotFound`."""
+    def plan(self, request: Request, estimate: Usage) -> Plan:
+        """Return the routes to try for a request of about that size, or raise `ModelNotFound`."""
+        ...
+
+
+class Witness(Protocol):
+    """Sees an answer before its caller does, and remembers the ids that it tells of."""
+
+    def whole(self, content: bytes) -> None:
+        """Learn from a whole answer. Never waits."""
+        ...
+
+    def event(self, name: bytes, data: bytes) -> None:
+        """Learn from one event of a stream. Never waits."""
+        ...
+
+
+class Homes(Protocol):
+    """Knows which account holds what a provider keeps, such as files and responses."""
+
+    async def narrow(self, request: Request, plan: Plan) -> Plan:
+        """Return the plan with the routes alone that can find what the request refers to.
+
+        Raises `StatefulIdElsewhere`, `StatefulIdUnknown`, or `HomesUnavailable`.
+        """
+        ...
+
+    def witness(self, request: Request, route: Route) -> Witness | None:
+        """Return who is to see the answer, None where it tells of no ids."""
+        ...
+
+
+class Admission(Protocol):
+    """Leave for one attempt on a route. What became of it is learned from once."""
+
+    def answered(self) -> None:
+        """Note that the answer has begun. Never waits."""
+        ...
+
+    def settle(self, error: BaseException | None = None) -> None:
+        """Note how the attempt ended: None well, else what ended it. Never waits.
+
+        Calls after the first change nothing.
+        """
+        ...
+
+
+class Health(Protocol):
+    """Knows which routes work, and who may be sent to them."""
+
+    def admit(
+        self,
+        route: Route,
+        *,
+        is_retry: bool = False,
+        is_last: bool = False,
+        in_line: bool = False,
+        met_limit: bool = False,
+    ) -> Admission | Refusal:
+        """Let an attempt be made, or say why not. Never waits.
+
+        A retry asks an upstream again that has just failed this very call, or beside another
+        attempt; a last attempt has nowhere else to go; one in line has waited there as it was told.
+        Who met the route's limit itself need not rest with the others.
+        """
+        ...
+
+    def refusal(
+        self, route: Route, *, is_retry: bool = False, met_limit: bool = False
+    ) -> Refusal | None:
+        """Return what `admit` would refuse for now, None if it would admit; changes nothing."""
+        ...
+
+    def may_return(self, route: Route) -> bool:
+        """Return whether a caller that no route takes may come back by itself; counts as a retry.
+
+        Else all that were refused in an outage would be there when it ends, beside those who come
+        anyway.
+        """
+        ...
+
+    def line_up(self, route: Route) -> None:
+        """Keep a place there for a call that waits as `refusal` says; the next waits longer."""
         ...
 
 
@@ -190,8 +277,23 @@ class UpstreamResponse(Protocol):
         """Yield the body as it arrives; raises `UpstreamError` where it breaks."""
         ...
 
+    def expect(self, *, content: bool) -> None:
+        """Say whether a stream's content is still to come: `first_byte` bounds that wait.
+
+        Whatever else comes until then, such as keep-alives, does not prolong it.
+        """
+        ...
+
     def unread(self) -> bytes:
         """Return what has come of the body and nobody has read; it is then read. Never waits."""
+        ...
+
+    def masked(self, content: bytes) -> bytes:
+        """Return what the provider said without the credential that it was shown."""
+        ...
+
+    def hurry(self, seconds: float) -> None:
+        """Bound the waits for the rest of the body: `total` is over in so long, if not before."""
         ...
 
     async def drain(self, seconds: float) -> None:

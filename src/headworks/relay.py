@@ -61,7 +61,7 @@ class Relay:
                 piece = await answer.events()
         except CallError as error:
             call.outcome = _outcome(error)
-            await answer.settle(call.outcome)
+            await answer.settle(call.outcome, error)
             yield stream.encode_error(error)
             return
         await self._settle(answer, call)
@@ -75,12 +75,12 @@ class Relay:
                 yield chunk
         except CallError as error:
             call.outcome = _outcome(error)
-            await answer.settle(call.outcome)
+            await answer.settle(call.outcome, error)
             raise
         await self._settle(answer, call)
 
     def _settle(self, answer: Answer, call: Call) -> Awaitable[None]:
-        call.outcome = "completed"
+        call.outcome = "drained" if call.presence.is_gone else "completed"
         return answer.settle(call.outcome)
 
     def _headers(self, answer: Answer, call: Call) -> tuple[tuple[bytes, bytes], ...]:

@@ -9,13 +9,13 @@ from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Any, final
 
-from headworks.core.tokens import Encoding, Kind, count_request, encoding_of, guess
+from headworks.core.tokens import Encoding, Kind, count_request, encoding_of, guess, output_bound
 from headworks.types import Request, Usage
 
 DEFAULT_OUTPUT = 1_000
 """Output tokens that are assumed when a request sets no bound."""
 
-_MOST_OUTPUT, _MOST_CHOICES = 1_000_000, 128
+_MOST_CHOICES = 128
 _KINDS: Mapping[str, Kind] = {
     "/v1/chat/completions": "chat",
     "/v1/responses": "responses",
@@ -25,7 +25,6 @@ _KINDS: Mapping[str, Kind] = {
     "/v1/responses/input_tokens": "responses",
 }
 _WRITES = frozenset({"/v1/chat/completions", "/v1/responses", "/v1/completions"})
-_BOUNDS = ("max_completion_tokens", "max_tokens", "max_output_tokens")
 _TIERS = {"flex": "flex", "priority": "priority", "fast": "priority"}
 
 
@@ -41,7 +40,7 @@ class Tokenizer:
         """Return what `request` may use: four bytes a token, and its own bound for the answer."""
         output = 0
         if request.path in _WRITES:
-            output = _bound(request.fields) * _choices(request.fields)
+            output = (output_bound(request.fields) or DEFAULT_OUTPUT) * _choices(request.fields)
         return Usage(guess(len(request.content)), output, tier=_tier(request.fields))
 
     def recount(self, request: Request, text: str) -> Usage:
@@ -112,14 +111,6 @@ def _truncate(text: str, most: int, encoding: Encoding) -> tuple[str, int]:
 
     cut: tuple[str, int] = toktok.truncate(text, most, encoding)
     return cut
-
-
-def _bound(fields: Mapping[str, Any]) -> int:
-    for name in _BOUNDS:
-        value = fields.get(name)
-        if isinstance(value, int) and not isinstance(value, bool) and value > 0:
-            return min(value, _MOST_OUTPUT)
-    return DEFAULT_OUTPUT
 
 
 def _choices(fields: Mapping[str, Any]) -> int:

@@ -103,7 +103,8 @@ def test_the_list_is_a_table_for_people(run):
     """One line a key: what it is for, what it may do, how it stands."""
     assert "No keys yet" in run("list").stdout
     run(
-        "create", "--name", "web", "--project", "shop", "--model", "b", "--model", "a", "--rpm", "6"
+        *("create", "--name", "web", "--project", "shop", "--model", "b", "--model", "a"),
+        *("--rpm", "6", "--on-disconnect", "drain"),
     )
     run("create", "--name", "free", "--expires", "2096-01-01")
     assert run("create", "--name", "brief", "--expires", "90d").exit_code == 0
@@ -112,10 +113,10 @@ def test_the_list_is_a_table_for_people(run):
 
     head, *rows = [re.split(r"  +", line) for line in run("list").stdout.splitlines()]
 
-    assert head == ["ID", "NAME", "PROJECT", "MODELS", "LIMITS", "EXPIRES", "STATE"]
+    assert head == ["ID", "NAME", "PROJECT", "MODELS", "LIMITS", "DISCONNECT", "EXPIRES", "STATE"]
     assert [row[1:] for row in sorted(rows, key=lambda row: row[1])][1:] == [
-        ["free", "-", "all", "-", "2096-01-01 00:00 UTC", "revoked"],
-        ["web", "shop", "a,b", "rpm=6", "never", "active"],
+        ["free", "-", "all", "-", "cancel", "2096-01-01 00:00 UTC", "revoked"],
+        ["web", "shop", "a,b", "rpm=6", "drain", "never", "active"],
     ]
 
 

@@ -34,6 +34,20 @@ async def provider():
         yield server.port, seen
 
 
+async def test_calls_have_a_file_of_their_own(tmp_path):
+    """With `log.file` each call stands there and not in the log, and `headworks logs` shows it."""
+    async with provider() as (port, _):
+        file = write(tmp_path, port)
+        file.write_text(file.read_text() + "log: {file: calls.jsonl}\n")
+        async with serving(tmp_path) as it:
+            reply = await it.ask()
+            assert await it.stop() == 0
+            assert reply.call not in it.log
+        shown = await headworks(tmp_path, "logs", "--model", "assistant")
+    assert reply.call in shown.out
+    assert shown.code == 0
+
+
 # Starting.
 
 

@@ -1,7 +1,7 @@
 """Clients that do not fit into this environment: older official ones, frameworks, and Node's.
 
 Each environment is installed once, exactly as its lock says, and again when the lock changes.
-`python -m tests.clients.elsewhere` installs them all.
+`python -m tests.clients.elsewhere` installs them all, or those environments that it is given.
 """
 
 import hashlib
@@ -91,6 +91,8 @@ def _run(command: list[str], cwd: Path | None = None) -> None:
 
 
 if __name__ == "__main__":
-    node_with_packages()
-    for environment in PYTHONS:
+    named = sys.argv[1:]
+    if not named:
+        node_with_packages()
+    for environment in named or PYTHONS:
         python_with(environment)

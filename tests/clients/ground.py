@@ -66,6 +66,8 @@ upstreams:
   practice:
     base_url: {upstream}
     credentials: [{{name: main, api_key: sk-simulator}}]
+    breaker: false
+    retry_budget: {{floor: 10000}}
 models:
   {model}: {{routes: [practice/{model}]}}
   stalls: {{routes: [practice/stalls], timeouts: {{idle: 300ms}}}}

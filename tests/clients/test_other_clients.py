@@ -67,7 +67,6 @@ FAILURES = [
     Case("too busy", "RateLimitError", 429, "rate_limit_exceeded", 1, "busy"),
     Case("failing", "InternalServerError", 500, "server_error", 3, "fails"),
     Case("hanging up", "InternalServerError", 502, "upstream_connection_lost", 3, "hangs-up"),
-    Case("never streaming", "InternalServerError", 502, "upstream_malformed_response", 3, "never-streams", more={"stream": True}),
 ]  # fmt: skip
 
 

@@ -39,13 +39,24 @@ async def hear(app: App, model: str) -> Heard:
 
 
 @pytest.mark.parametrize("ending", CUTS)
+async def test_a_stream_cut_before_its_first_word_is_an_ordinary_error(app, truth, ending):
+    """Before the first word a failure is repeated unseen; if that does not help, it is a status."""
+    model = f"cut-{ending}-0"
+    heard = await hear(app, model)
+
+    assert isinstance(heard.error, openai.InternalServerError)
+    assert (heard.error.code, heard.items) == ("upstream_stream_truncated", [])
+    assert truth.attempts(model) == 3
+
+
+@pytest.mark.parametrize("ending", CUTS)
 async def test_a_cut_stream_raises(app, truth, ending):
     """A provider's connection that ends after any number of words is an error with its code.
 
     However it ends, the app has every word that came before, and no other: nothing is lost, nothing
     is made up, nothing is asked twice.
     """
-    for after in CUT_AT:
+    for after in CUT_AT[1:]:
         model = f"cut-{ending}-{after}"
         heard = await hear(app, model)
 
@@ -100,15 +111,38 @@ async def test_a_broken_response_raises(app, model):
     assert [event.sequence_number for event in heard.items] == list(range(len(kinds)))
 
 
-@pytest.mark.parametrize("model", ["hangs-up", "never-streams"])
-async def test_a_stream_that_never_began_is_an_ordinary_error(app, truth, model):
+async def test_a_stream_that_never_began_is_an_ordinary_error(app, truth):
     """Before the first event a failure is repeated; if that does not help, it is a status."""
-    heard = await hear(app, model)
+    heard = await hear(app, "hangs-up")
 
     assert isinstance(heard.error, openai.InternalServerError)
     assert heard.error.status_code == 502
     assert heard.items == []
-    assert truth.attempts(model) == 3
+    assert truth.attempts("hangs-up") == 3
+
+
+async def test_a_provider_that_does_not_stream_is_understood(app, truth):
+    """A whole answer in the place of a stream says to the app what it would have said."""
+    model = "never-streams"
+    heard = await hear(app, model)
+
+    assert heard.error is None
+    assert text_of(heard.items) == truth.text(model)
+    assert heard.items[-1].choices[0].finish_reason
+    assert truth.attempts(model) == 1
+
+
+async def test_a_response_that_is_not_streamed_is_understood(app):
+    """The Responses API likewise, event by event."""
+    create = app.client().responses.create
+    heard = await listen(partial(create, model="never-streams", input="Hello", stream=True))
+
+    kinds = [event.type for event in heard.items]
+    assert (heard.error, kinds[0], kinds[-1]) == (None, "response.created", "response.completed")
+    said = "".join(event.delta for event in heard.items if event.type.endswith("text.delta"))
+    assert said
+    assert said in heard.items[-1].response.output_text
+    assert [event.sequence_number for event in heard.items] == list(range(len(kinds)))
 
 
 @pytest.mark.parametrize("ending", CUTS)

@@ -1,5 +1,9 @@
 """Whatever stands in a file, it is taken or refused in words, and no secret gets out."""
 
+import functools
+from collections.abc import Iterator
+
+import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
@@ -82,3 +86,53 @@ def test_any_tree_is_a_configuration_or_a_list_of_problems(tree):
 def test_any_bytes_are_a_configuration_or_a_list_of_problems(content, environ):
     """Bytes that are no configuration are refused in words, whatever the variables say."""
     refused(content, environ)
+
+
+WHOLE = """\
+server: {listen: "127.0.0.1:4000", drain: 5s, max_body: 20MB}
+log: {level: info, file: calls.jsonl}
+retry: {attempts: 3, first: 0.5s, longest: 8s}
+upstreams:
+  openai:
+    base_url: https://a.example/v1
+    credentials: [{name: main, api_key: "${env:KEY}", organization: o, project: p}]
+    timeouts: {total: 5m, by_type: {responses: {total: 30m, idle: 1s}}}
+    breaker: {slow: 3s, slow_share: 0.5, open: 1s, longest: 2s}
+    retry_budget: {share: 0.2, floor: 3}
+models:
+  small: {routes: [openai/y]}
+  a:
+    routes: [{weighted: {openai/a: 1, openai/b: 2}}, {cheapest: [openai/c]}, openai/d]
+    timeouts: {total: 5s, by_type: {responses: {total: 30m}}}
+    stream: {commit: {after: 200}}
+    on: {rate_limit: [small, openai/x]}
+    content_filter: {reroute: small}
+    hedge: {after: 1s, share: 0.1}
+    context: {strategy: summarize, model: small, window: 5000, reserve_output: 500, last: 2}
+keys: [{name: web, secret: "${env:KEY}", models: [a], limits: {rpm: 4}, expires: "2027-01-01"}]
+prices: {a: {input: 1, output: 1}}
+capabilities: {a: {context: 5, tools: true}}
+"""
+JUNK = ["null", "[]", "{}", "[[]]", "[{}]", "{x: []}", "{strategy: []}", "''", "x", "-1", ".inf", "true"]  # fmt: skip
+
+
+def places_in(
+    value: dict[str, object] | list[object], path: tuple[str | int, ...] = ()
+) -> Iterator[tuple[str | int, ...]]:
+    """Yield the path to everything in a tree but the tree itself."""
+    for name, child in value.items() if isinstance(value, dict) else enumerate(value):
+        yield (*path, name)
+        if isinstance(child, dict | list):
+            yield from places_in(child, (*path, name))
+
+
+@pytest.mark.parametrize("place", [*places_in(yaml.safe_load(WHOLE))], ids=str)
+def test_nonsense_at_any_place_is_told_in_words(place):
+    """A list where a word belongs, a mapping where a list does: lines to read, never a crash."""
+    for junk in JUNK:
+        values = yaml.safe_load(WHOLE)
+        *above, last = place
+        functools.reduce(lambda at, name: at[name], above, values)[last] = yaml.safe_load(junk)
+        text = yaml.safe_dump(values)
+        for problem in refused(text):
+            assert problem.startswith("headworks.yaml:")

@@ -11,11 +11,10 @@ from headworks.config.json_schema import json_schema
 from headworks.config.section import Section
 
 
-def known_sections() -> list[type[Section]]:
+def known_sections(base: type[Section] = Section) -> list[type[Section]]:
     """Every section of headworks.yaml; the simulator's file has sections of its own."""
-    return [
-        kind for kind in Section.__subclasses__() if kind.__module__.startswith("headworks.config.")
-    ]
+    kinds = [one for kind in base.__subclasses__() for one in (kind, *known_sections(kind))]
+    return [kind for kind in kinds if kind.__module__.startswith("headworks.config.")]
 
 
 @pytest.mark.parametrize("path", config_reference.rendered(), ids=lambda path: path.name)

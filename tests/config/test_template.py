@@ -36,8 +36,9 @@ def test_everything_commented_out_is_valid_too():
     config = loaded(uncommented(), ENVIRON, FILES)
     assert config.keys[0].limits.rpm == 60
     assert config.prices["my-model"].cached == 125_000_000
+    assert config.capabilities["gpt-6-luna"].context == 128_000
     assert config.upstreams["openai"].proxy is not None
-    assert len(yaml.safe_load(uncommented())) == 11
+    assert len(yaml.safe_load(uncommented())) == 12
 
 
 def test_nothing_is_overwritten_unasked(tmp_path):

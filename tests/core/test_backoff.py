@@ -1,17 +1,22 @@
 """After a failure: wait as long as needed, never longer than worth it, never in vain."""
 
+import math
 from dataclasses import dataclass
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headworks.core.backoff import Backoff, Situation, Step
+from headworks.core.backoff import Backoff, Situation, Step, held_back
 from headworks.errors import Retry
+from headworks.types import Refusal
 
-NEVER, SAME, OTHER = Retry.NEVER, Retry.SAME_ROUTE, Retry.OTHER_ROUTE
+NEVER, ONCE = Retry.NEVER, Retry.ONCE
+SAME, OTHER = Retry.SAME_ROUTE, Retry.OTHER_ROUTE
 AGAIN = lambda wait: Step(other_route=False, wait=wait)  # noqa: E731 - reads as a value in the table
 NEXT = Step(other_route=True)
+ONE = lambda remaining: Situation(1, 1, has_other=False, patience=5.0, remaining=remaining)  # noqa: E731 - as above
+MANY = lambda remaining: Situation(1, 1, has_other=True, patience=5.0, remaining=remaining)  # noqa: E731 - as above
 
 
 @dataclass(frozen=True)
@@ -42,6 +47,9 @@ CASES = [
     Case("a route that cannot help is left at once", OTHER, NEXT),
     Case("with nowhere to go it ends", OTHER, None, has_other=False),
     Case("the caller's fault ends it", NEVER, None),
+    Case("what may be a mishap is tried once more", ONCE, AGAIN(0.25), has_other=False),
+    Case("and no more", ONCE, None, attempts=2, here=2, has_other=False),
+    Case("nor elsewhere", ONCE, None, attempts=2),
     Case("three attempts are all", SAME, None, attempts=3),
     Case("over all routes", OTHER, None, attempts=3),
 ]  # fmt: skip
@@ -59,3 +67,21 @@ def test_the_next_step(case):
 def test_waits_are_bounded(attempts, jitter):
     """Without a Retry-After no wait exceeds the longest."""
     assert 0 <= Backoff().delay(attempts, jitter, None) <= 8.0
+
+
+@pytest.mark.parametrize(
+    ("refusal", "at", "step"),
+    [
+        (Refusal("cooling", 30.0), ONE(100.0), AGAIN(30.0)),
+        (Refusal("cooling", 3.0), MANY(100.0), NEXT),
+        (Refusal("cooling", 61.0), ONE(100.0), None),
+        (Refusal("cooling", 30.0), ONE(20.0), None),
+        (Refusal("cooling", 20.0), ONE(20.0), None),
+        (Refusal("budget", math.inf), ONE(20.0), None),
+        (Refusal("open", 3.0), ONE(20.0), None),
+        (Refusal("open", 3.0), MANY(20.0), NEXT),
+    ],
+)
+def test_a_route_that_keeps_calls_back(refusal, at, step):
+    """An only route that pauses is waited for, as long as that is worth it; else another one is asked."""
+    assert held_back(refusal, at) == step

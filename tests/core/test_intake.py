@@ -73,6 +73,7 @@ CASES = [
     Case("an encoded percent sign", PathNotFound, "/v1/%2563hat/completions"),
     Case("administration", PathNotAllowed, "/v1/organization/projects", "GET"),
     Case("administration, spelled otherwise", PathNotAllowed, "/v1/%6frganization", "GET"),
+    Case("a model's name that is none", InvalidRequest, content=b'{"model": "%s"}' % (b"x" * 257)),
     Case("a bad deadline", InvalidRequest, headers=(JSON, (b"x-headworks-deadline", b"soon"))),
     Case("no time at all", InvalidRequest, headers=(JSON, (b"x-headworks-deadline", b"0s"))),
     Case("a priority of no kind", InvalidRequest, headers=(JSON, (b"x-headworks-priority", b"vip"))),

@@ -7,7 +7,7 @@ import pytest
 
 from headworks.core.routing import ModelListing, NamedRouter, Target, routes
 from headworks.errors import ModelNotFound
-from headworks.types import Caller, Plan, Request, Timeouts
+from headworks.types import NO_USAGE, Caller, Plan, Request, Timeouts
 
 FAST = Timeouts(total=5)
 TARGETS = {
@@ -43,7 +43,7 @@ CASES = [
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
 def test_plans(case):
     """Each name leads where the configuration, its prefix or the first upstream says."""
-    plan = ROUTER.plan(ask(case.model))
+    plan = ROUTER.plan(ask(case.model), NO_USAGE)
 
     assert [(str(route), route.credential) for route in plan.routes] == case.routes
 
@@ -51,7 +51,7 @@ def test_plans(case):
 def test_without_upstreams_nothing_is_found():
     """A gateway without upstreams says so."""
     with pytest.raises(ModelNotFound):
-        NamedRouter({}, {}).plan(ask("m"))
+        NamedRouter({}, {}).plan(ask("m"), NO_USAGE)
 
 
 EVERYBODY = Caller("all", "k1")

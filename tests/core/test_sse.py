@@ -84,3 +84,4 @@ def test_an_endless_event_is_refused():
 
     with pytest.raises(MalformedEvent):
         decoder.feed(b"x" * 900)
+    assert decoder.feed(b"\n\ndata: next\n\n") == [(b"", b"next")], "it still holds what it refused"

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headworks.core.streams import ChatStream, ResponsesStream, Stream, open_stream
-from headworks.errors import MalformedEvent, StreamTruncated, UpstreamAnswered
+from headworks.errors import MalformedEvent, Retry, StreamTruncated, UpstreamAnswered
 from headworks.types import Request, Usage
 
 
@@ -119,6 +119,26 @@ def test_any_split_of_a_chat_stream_reads_the_same(case, sizes):
     )
 
 
+@pytest.mark.parametrize(
+    ("wire", "is_said"),
+    [(A + C, False), (A + C + U, True), (A + U, False), (U, False), (A + U + C, False)],
+    ids=[
+        "no usage yet",
+        "usage at the end",
+        "usage before the end",
+        "usage alone",
+        "usage too soon",
+    ],
+)
+def test_usage_behind_every_finish_says_that_all_is_said(wire, is_said):
+    """A provider that then leaves the connection open has nothing more to say than [DONE]."""
+    stream = ChatStream(shows_usage=True)
+    stream.feed(wire)
+
+    assert stream.is_said is is_said
+    assert not stream.is_over
+
+
 def test_output_is_counted_while_it_passes():
     """A stream that breaks can still be billed for what was seen of it."""
     stream = ChatStream(shows_usage=False)
@@ -201,6 +221,7 @@ def test_a_broken_response_is_told_in_both_forms():
         2,
         "resp_1",
     )
+    assert failed["response"]["output"] == []  # frameworks walk through it
     assert (error["type"], error["sequence_number"]) == ("error", 3)
     assert error["code"] == error["error"]["code"] == "upstream_stream_truncated"
 
@@ -231,3 +252,108 @@ def test_a_chat_error_is_the_event_that_clients_raise():
             "code": "upstream_stream_truncated",
         }
     }
+
+
+CALL = [{"index": 0, "id": "call_1", "function": {"name": "level", "arguments": ""}}]
+SILENT = [
+    {"role": "assistant", "content": "", "refusal": None},
+    {"role": "assistant", "content": None, "tool_calls": []},
+    {"content": ""},
+    {},
+    None,
+]
+SPEAKING = [{"content": "x"}, {"refusal": "x"}, {"tool_calls": CALL}, {"reasoning_content": "x"}]
+
+
+@pytest.mark.parametrize("delta", SILENT, ids=str)
+def test_a_role_is_no_content(delta):
+    """A stream that has only announced itself can still be taken back unseen."""
+    stream = ChatStream(shows_usage=False)
+    azure = data({"id": "", "choices": [], "prompt_filter_results": []})
+
+    assert stream.feed(azure + data({"choices": [{"index": 0, "delta": delta}]}))
+    assert not stream.begun
+
+
+@pytest.mark.parametrize("delta", SPEAKING, ids=str)
+def test_whatever_a_model_says_is_content(delta):
+    """Text, refusals, calls of tools and shown thoughts are all the caller's to see."""
+    stream = ChatStream(shows_usage=False)
+    stream.feed(data({"choices": [{"index": 0, "delta": {"role": "assistant", **delta}}]}))
+
+    assert stream.begun
+
+
+@pytest.mark.parametrize(
+    ("wire", "begun"),
+    [
+        (data({"choices": [{"index": 0, "text": "x"}]}), True),
+        (data({"choices": [{"index": 0, "text": ""}]}), False),
+        (data({"choices": "odd"}), True),
+        (C, True),
+        (b": keepalive\n\n", False),
+    ],
+)
+def test_content_of_other_chunks(wire, begun):
+    """Legacy text, an end and what we cannot read are content; a comment is not."""
+    stream = ChatStream(shows_usage=False)
+    stream.feed(wire)
+
+    assert stream.begun == begun
+
+
+def added(kind: str) -> bytes:
+    return event("response.output_item.added", 1, item={"type": kind, "id": "i"})
+
+
+@pytest.mark.parametrize(
+    ("wire", "begun"),
+    [
+        (CREATED, False),
+        (event("response.in_progress", 1, response={"id": "resp_1"}), False),
+        (event("response.queued", 1, response={"id": "resp_1"}), False),
+        (event("keepalive", 1), False),
+        (added("message"), False),
+        (added("reasoning"), False),
+        (event("response.content_part.added", 1, part={"type": "output_text"}), False),
+        (event("response.output_text.delta", 1, delta=""), False),
+        (DELTA, True),
+        (added("function_call"), True),
+        (added("web_search_call"), True),
+        (event("response.web_search_call.searching", 1), True),
+        (event("response.invented", 1), True),
+    ],
+)
+def test_content_of_a_response(wire, begun):
+    """A response that was only created can still be taken back unseen."""
+    stream = ResponsesStream()
+
+    assert stream.feed(wire)
+    assert stream.begun == begun
+
+
+def test_a_filtered_stream_is_known():
+    """Whichever dialect says that the provider's content filter stopped it."""
+    chat, response = ChatStream(shows_usage=False), ResponsesStream()
+    relay(chat, A + data(chunk(finish="content_filter")) + DONE)
+    details = {"reason": "content_filter"}
+    relay(response, event("response.incomplete", 0, response={"incomplete_details": details}))
+
+    assert (chat.filtered, chat.error) == (True, None)
+    assert (response.filtered, response.error) == (True, None)
+
+
+@pytest.mark.parametrize(
+    ("code", "filtered", "retry"),
+    [("server_error", False, Retry.SAME_ROUTE), ("bio_policy", True, Retry.NEVER)],
+)
+def test_a_failed_response_says_why(code, filtered, retry):
+    """The provider's own last event tells whether another attempt may go well."""
+    stream = ResponsesStream()
+    error = {"code": code, "message": "m"}
+    wire = CREATED + event("response.failed", 1, response={"id": "resp_1", "error": error})
+
+    assert relay(stream, wire) == wire
+    assert (stream.error, stream.filtered) == (None, filtered)
+    assert stream.failure is not None
+    assert stream.failure.retry is retry

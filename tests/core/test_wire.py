@@ -16,7 +16,7 @@ from headworks.errors import (
     Retry,
     UpstreamAnswered,
 )
-from headworks.types import Call, Request, Route
+from headworks.types import Call, Request, Route, Tried
 
 
 def call(attempts: int = 1) -> Call:
@@ -63,6 +63,15 @@ def test_clients_are_told_whether_to_try_again(case):
     assert fields.get(b"retry-after", b"").decode() == (case.after or "")
 
 
+@pytest.mark.parametrize(("failure", "why"), [("connection", "budget"), ("budget", "passed over")])
+def test_what_the_retry_budget_forbids_us_no_client_is_told_to_do(failure, why):
+    """Where we may not ask the upstream again, the caller's own retries would be as many too many."""
+    made = call()
+    made.trail = [Tried(Route("up", "m", "c"), failure, "", "nothing", why)]
+
+    assert dict(retry_headers(ConnectFailed(), made))[b"x-should-retry"] == b"false"
+
+
 def test_a_relayed_answer_names_its_call():
     """Ids, route, attempts and our own share of the time stand in the head."""
     upstream = ((b"content-type", b"a/b"), (b"x-request-id", b"req_1"), (b"openai-organization", b"org"),
@@ -82,6 +91,20 @@ def test_a_relayed_answer_names_its_call():
         b"x-headworks-overhead-ms": b"250.000",
         b"x-headworks-route": b"up/m",
     }
+
+
+@pytest.mark.parametrize("name", ["m" * 9000, "漢" * 9000, "\r\nx-evil: 1\0" * 900])
+def test_no_name_breaks_or_bursts_the_head(name):
+    """Callers choose what their models are called; servers take heads of some kilobytes only."""
+    made = call()
+    made.route = Route("up", name, "main")
+    made.trail = [Tried(made.route, "open", "", "other route", "passed over", 2.0)] * 3
+
+    fields = dict(answer_headers(made, (), now=11.0))
+
+    assert len(fields[b"x-headworks-route"]) == 256
+    assert len(fields[b"x-headworks-trail"]) < 900
+    assert all(value.isascii() and value.decode().isprintable() for value in fields.values())
 
 
 def test_errors_without_a_body_of_their_own_get_ours():

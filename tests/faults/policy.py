@@ -67,6 +67,10 @@ path                                methods                 loopback  unnamed  f
 /readyz                             *                       405       400      403
 /metrics                            GET HEAD                200       400      403
 /metrics                            *                       405       400      403
+/api/upstreams                      GET HEAD                200       400      403
+/api/upstreams                      *                       405       400      403
+/api/upstreams/{upstream}/breaker   POST                    415       400      403
+/api/upstreams/{upstream}/breaker   *                       405       400      403
 /v1/models                          *                       404       400      403
 /api/keys                           *                       404       400      403
 /docs                               *                       404       400      403

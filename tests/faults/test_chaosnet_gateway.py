@@ -99,6 +99,8 @@ async def place_of(folder: Any, provider: Any, **waits: str) -> AsyncGenerator[P
     """Run a gateway between two nets, on connections that serve one call each."""
     async with chaosnet(port_of(provider.base_url), seed=SEED) as behind:
         file = configuration(folder, behind.port, level="warning", **waits)
+        text = file.read_text()  # a route that fails all the time would soon be left alone
+        file.write_text(text.replace("    base_url:", "    breaker: false\n    base_url:"))
         async with gateway_of(file) as gateway, chaosnet(gateway.port, seed=SEED) as before:
             for client in gateway.assembly.clients.values():
                 client._limits = ClientLimits(idle=0)

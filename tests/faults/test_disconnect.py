@@ -76,6 +76,12 @@ def points(chance: random.Random) -> list[Point]:
     ]
 
 
+def load_vocabulary(gateway: Gateway) -> None:
+    """Load what counts abandoned answers: its library stops the process while it loads."""
+    gateway.assembly.tokenizer.load_soon(["o200k_base"])
+    assert gateway.assembly.tokenizer.wait_loaded()
+
+
 def word(number: int) -> bytes:
     """Return one event of one word as a chunk of the transfer coding."""
     delta = {"content": f" word{number}"}
@@ -204,6 +210,7 @@ async def test_twenty_points(tmp_path, figure):
         serve(provider) as server,
         gateway_of(configuration(tmp_path, server.port)) as gateway,
     ):
+        load_vocabulary(gateway)
         assert (await ask(gateway.port, chat(key=ALONE))).status == 200
         before = await holdings(gateway)
         for point in points(chance):

@@ -66,8 +66,8 @@ FAILPOINTS = [
     Failpoint(f"{_ANSWER}.events", "after", hit=60),
     Failpoint(f"{_SEND}._send_once", "after", hit=26),
     # Between two attempts.
-    Failpoint("headworks.dispatch:_book_failure", "before", hit=3),
-    Failpoint("headworks.dispatch:_book_failure", "after", hit=2),
+    Failpoint("headworks.dispatch:book_failure", "before", hit=3),
+    Failpoint("headworks.dispatch:book_failure", "after", hit=2),
     Failpoint(f"{_SEND}._wait", "before", hit=2),
     Failpoint(f"{_SEND}._wait", "after", hit=2),
     # Settling: enqueued, on its way to the disk, on disk.

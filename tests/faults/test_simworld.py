@@ -35,6 +35,11 @@ EVENTFUL = (
     *("calls of 1 attempts", "calls of 2 attempts", "calls of 3 attempts"),
     *("rows exact", "rows estimated", "rows unknown", "rows released"),
     *("lines fin", "lines rst", "lines hole", "faults surplus"),
+    *("calls circuit_open", "calls upstream_cooling_down", "calls context_length_exceeded"),
+    *("passed over open", "passed over cooling", "passed over budget", "recoveries"),
+    *("chains on rate_limit", "chains on timeout", "chains on content_filter"),
+    *("filtered prompt", "filtered answer", "fitted drop_oldest", "fitted drop_middle"),
+    *("fitted keep", "fitted summarize", "fitted larger_model"),
 )
 ENOUGH = 60  # seeds in which a fault of our own making must show
 
@@ -65,7 +70,7 @@ def test_one_seed_is_one_history():
 
 def test_worlds_are_eventful():
     """The worlds try what they are meant to try: every kind of end of an attempt and of a call."""
-    seen = sum((happenings(run(seed)) for seed in range(40)), Counter())
+    seen = sum((happenings(run(seed)) for seed in range(70)), Counter())
     missing = [happening for happening in EVENTFUL if not seen[happening]]
     assert not missing, missing
     assert len([one for one in seen if one.startswith("faults ")]) >= 20

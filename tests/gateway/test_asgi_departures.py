@@ -2,13 +2,16 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+from typing_extensions import override
 
 from headworks.errors import ConnectionLost, StreamTruncated
 from headworks.testing import EVENTS, FakeResponse
+from headworks.types import Caller
 from tests.faults.processes import chat, request
 from tests.gateway.conftest import connected, everything, serving
 from tests.gateway.peer import (
@@ -51,6 +54,19 @@ def telling(server: Peer) -> dict[str, Any]:
     return {**scope(), "extensions": {"headworks.departure": on_departure, "keeps": telling_task}}
 
 
+@dataclass
+class Released(FakeResponse):
+    """An answer that stops before its second piece until a test lets it go on."""
+
+    goes_on: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @override
+    async def chunks(self) -> AsyncGenerator[bytes]:
+        async for piece in super().chunks():
+            yield piece
+            await self.goes_on.wait()
+
+
 SERVERS = pytest.mark.parametrize("at", [listening, telling])
 
 
@@ -75,6 +91,59 @@ async def test_who_leaves_ends_the_call_once(at: Callable[[Peer], dict[str, Any]
     server.leaves.set()
     await serving_task
     assert serving_task.cancelling() == 0
+    assert world.journal.outcomes == ["abandoned"]
+    world.assert_settled()
+
+
+@SERVERS
+@pytest.mark.parametrize("breaks", [False, True], ids=["to the end", "to a break"])
+@pytest.mark.parametrize("content", [EVENTS, (b"a", b"b", b"c")], ids=["stream", "bytes"])
+async def test_under_drain_the_answer_is_read_on(
+    at: Callable[[Peer], dict[str, Any]], content: Sequence[bytes], *, breaks: bool
+):
+    """Nothing more is sent; the answer is booked by its end, and the server sees no error."""
+    world = World()
+    world.keys.callers = {"open": Caller("open", "k1", on_disconnect="drain")}
+    fault = StreamTruncated() if breaks else None
+    headers = () if content is EVENTS else BYTES
+    answer = Released(content, headers=headers, fault=fault, fault_after=2 if breaks else None)
+    world.upstream.script.append(answer)
+    server = peer(part(STREAMED if content is EVENTS else BODY))
+    at_path = {**at(server), "path": "/v1/audio/speech"} if content is not EVENTS else at(server)
+    at_path["raw_path"] = at_path["path"].encode()
+    serving_task = asyncio.ensure_future(gateway(world)(at_path, server.receive, server.send))
+    await server.began.wait()
+    await turns()
+    heard = len(server.sent)
+    server.leaves.set()
+    await turns()
+    assert not serving_task.done()
+    assert world.limits.statistics().in_flight == 1
+    answer.goes_on.set()
+    await serving_task
+
+    assert len(server.sent) == heard
+    assert world.journal.outcomes == ["upstream_stream_truncated" if breaks else "drained"]
+    assert world.ledger.rows[0].outcome == world.journal.outcomes[0]
+    world.assert_settled()
+
+
+@SERVERS
+async def test_a_server_that_ends_a_drained_request_is_obeyed(
+    at: Callable[[Peer], dict[str, Any]],
+):
+    """What is read for nobody can be cut, and says so."""
+    world = World()
+    world.keys.callers = {"open": Caller("open", "k1", on_disconnect="drain")}
+    world.upstream.script.append(FakeResponse(EVENTS, stalls_after=1))
+    server = peer(part(STREAMED))
+    serving_task = asyncio.ensure_future(gateway(world)(at(server), server.receive, server.send))
+    await server.began.wait()
+    server.leaves.set()
+    await turns()
+    serving_task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await serving_task
     assert world.journal.outcomes == ["abandoned"]
     world.assert_settled()
 

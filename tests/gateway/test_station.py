@@ -192,6 +192,30 @@ async def test_a_scrape_shows_calls_connections_and_books(tmp_path):
     assert after["headworks_calls_total,assistant,completed,first"] == 1
 
 
+async def test_upstreams_are_seen_and_set_on_the_admin_port(tmp_path):
+    """An operator takes an upstream out, callers are told, and every view agrees."""
+    order = b'{"state": "open"}'
+    headers = {"host": "localhost", "content-type": "application/json"}
+    line = "POST /api/upstreams/up/breaker HTTP/1.1"
+    async with gateway(tmp_path) as it:
+        assert await it.ask() == 200
+        before = await it.samples()
+        port = int(it.server.admin_url.rpartition(":")[2])
+        told = await ask(port, request(order, line=line, headers=headers))
+        assert (told.status, json.loads(told.body)["forced"]) == (200, "open")
+        assert await it.ask() == 503
+        up, spare = json.loads(await it.admin("/api/upstreams"))["upstreams"]
+        after = await it.samples()
+    assert [(one["model"], one["state"]) for one in up["routes"]] == [("gpt-6-sol", "open")]
+    assert (spare["name"], spare["routes"]) == ("spare", [])
+    state = "headworks_breaker_state,up/gpt-6-sol"
+    assert (before[state], after[state]) == (0, 2)
+    assert after["headworks_breaker_state,spare/gpt-6-luna"] == 0
+    assert after["headworks_calls_total,assistant,circuit_open,first"] == 1
+    told_to_return = 1
+    assert after["headworks_retry_budget_left,up"] == 30 - told_to_return
+
+
 async def test_an_upstream_may_come_late(tmp_path, monkeypatch):
     """The gateway starts without its provider, says degraded, and answers as soon as it is there."""
     monkeypatch.setattr(probe, "SOON", 0.01)

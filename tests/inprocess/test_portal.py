@@ -7,6 +7,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+from queue import SimpleQueue
 
 import pytest
 
@@ -69,6 +70,15 @@ def test_close_waits_for_what_is_running(portal):
 
     assert done.is_set()
     assert portal.in_flight == 0
+
+
+def test_who_hears_of_an_end_finds_it_over(portal):
+    """Whoever is told that a coroutine has ended sees that it is not in flight any more."""
+    ends = SimpleQueue[tuple[int, int]]()
+
+    for number in range(200):
+        portal.spawn(answer(), lambda task: ends.put((task.result(), portal.in_flight)))
+        assert ends.get(timeout=5) == (42, 0), number
 
 
 def test_close_cancels_what_does_not_end():

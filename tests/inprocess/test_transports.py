@@ -16,7 +16,7 @@ from headworks.inprocess import httpx2_transport, httpx_transport
 from headworks.inprocess.carriage import in_this_loop
 from headworks.inprocess.exchange import AHEAD
 from headworks.testing import EVENTS, WHOLE, FakeResponse
-from headworks.types import Request, Response
+from headworks.types import Presence, Request, Response
 
 pytestmark = pytest.mark.anyio
 
@@ -41,7 +41,9 @@ class Seen:
         self.exits = list[type[BaseException] | None]()
 
     @asynccontextmanager
-    async def call(self, request: Request, key: Any) -> AsyncGenerator[Response]:
+    async def call(
+        self, request: Request, key: Any, presence: Presence | None = None
+    ) -> AsyncGenerator[Response]:
         self.requests.append(request)
         try:
             yield Response(200, ((b"content-type", b"application/json"),), self.content)

@@ -4,13 +4,14 @@ import asyncio
 import threading
 from dataclasses import dataclass, field
 
-from headworks.absent import NoCache, NoContext, NoFilter, NoPrompts
+from headworks.absent import NoCache, NoContext, NoFilter, NoHomes, NoPrompts
 from headworks.core.backoff import Backoff
 from headworks.dispatch import Dispatcher
 from headworks.engine import Engine
 from headworks.errors import RateLimited
 from headworks.inprocess.face import Headworks, TrustedKeys
 from headworks.relay import Relay
+from headworks.stores.health import MemoryHealth
 from headworks.testing import (
     FakeClock,
     FakeUpstream,
@@ -30,7 +31,7 @@ class NoListing:
 
 
 class OneRoute:
-    def plan(self, request: Request) -> Plan:
+    def plan(self, request: Request, estimate: Usage) -> Plan:
         return Plan((Route("openai", request.model, "main"),))
 
 
@@ -85,6 +86,8 @@ class World:
             random,
             Backoff(),
             1_000_000,
+            MemoryHealth(self.clock, random),
+            NoHomes(),
         )
         self.engine = Engine(
             keys=TrustedKeys(MemoryKeys({KEY: shop})),

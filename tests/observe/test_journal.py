@@ -9,7 +9,7 @@ from typing_extensions import override
 
 from headworks.observe.journal import CallLog, Journals
 from headworks.observe.log import Redaction
-from headworks.types import Call, Secret
+from headworks.types import Call, Route, Secret, Tried
 from tests.observe.conftest import finished
 
 
@@ -55,8 +55,37 @@ def test_a_call_is_one_line_of_json():
         "cost_usd": 0.0015,
         "duration_ms": 2000.0,
         "first_byte_ms": 300.0,
+        "context": None,
+        "filtered": None,
+        "hedge": None,
         "trail": [],
     }
+
+
+def test_a_call_tells_what_failed_on_its_way():
+    """The journal says of each failed attempt where, what and why it went on, in no foreign word."""
+    out = io.BytesIO()
+    step = Tried(
+        Route("openai", "gpt-5", "main"),
+        "rate_limit",
+        "rate_limit_exceeded",
+        "same route",
+        "worth the wait",
+        1.25,
+    )
+    CallLog(out).record(finished(trail=[step], filtered="answer"))
+    line = json.loads(out.getvalue())
+    assert line["filtered"] == "answer"
+    assert line["trail"] == [
+        {
+            "route": "openai/gpt-5",
+            "failure": "rate_limit",
+            "code": "rate_limit_exceeded",
+            "next": "same route",
+            "why": "worth the wait",
+            "wait_ms": 1250,
+        }
+    ]
 
 
 def test_what_was_never_known_is_null():

@@ -9,7 +9,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from headworks.observe.exposition import Exposition
 from headworks.observe.metrics import FAMILIES, SERIES, Family, Metrics
-from headworks.types import Caller
+from headworks.types import Caller, Route, Tried
 from tests.observe.conftest import finished
 
 DOCS = Path(__file__).parents[2] / "docs" / "metrics.md"
@@ -59,14 +59,99 @@ def test_seconds_fall_into_their_buckets():
     assert seen["headworks_first_byte_seconds_bucket", "le=0.5,model=assistant"] == 1
 
 
+def tried(model: str, code: str) -> Tried:
+    return Tried(
+        Route("openai", model, "main"), "timeout", code, "other route", "this route cannot"
+    )
+
+
+def test_what_a_content_filter_stopped_is_counted():
+    """How often providers refuse is seen by model, and whether it was the prompt or the answer."""
+    metrics = counting()
+    for side in ("prompt", "answer", "answer", ""):
+        metrics.record(finished(filtered=side))
+    seen = samples(metrics)
+    assert seen["headworks_filtered_total", "model=assistant,side=prompt"] == 1
+    assert seen["headworks_filtered_total", "model=assistant,side=answer"] == 2
+
+
+def test_second_attempts_are_counted_by_who_won():
+    """Whether hedging pays is seen by model: how often the second attempt answered first."""
+    metrics = counting()
+    for hedge in ("won", "lost", "lost", ""):
+        metrics.record(finished(hedge=hedge))
+    seen = samples(metrics)
+    assert seen["headworks_hedges_total", "model=assistant,outcome=won"] == 1
+    assert seen["headworks_hedges_total", "model=assistant,outcome=lost"] == 2
+
+
 def test_failed_attempts_are_counted_by_route_and_reason():
     """A call that failed over shows what each route answered."""
     metrics = counting()
-    metrics.record(finished(attempts=2, trail=["openai/assistant upstream_idle_timeout"]))
+    metrics.record(finished(attempts=2, trail=[tried("assistant", "upstream_idle_timeout")]))
     seen = samples(metrics)
     failed = "outcome=upstream_idle_timeout,route=openai/assistant"
     assert seen["headworks_attempts_total", failed] == 1
     assert seen["headworks_attempts_total", "outcome=completed,route=openai/gpt-5"] == 1
+
+
+TIMEOUTS = {
+    "upstream_connect_timeout": "connect",
+    "upstream_first_byte_timeout": "first_byte",
+    "upstream_idle_timeout": "idle",
+    "deadline_exceeded": "total",
+}
+
+
+def timeouts(metrics: Metrics) -> dict[str, float]:
+    """Return what is counted as a timeout, by its labels."""
+    return {
+        labels: count
+        for (name, labels), count in samples(metrics).items()
+        if name == "headworks_timeouts_total"
+    }
+
+
+def test_each_wait_that_was_over_is_counted_by_its_kind():
+    """Where another attempt made it good, where it ended the call, and in the middle of a stream."""
+    for code, kind in TIMEOUTS.items():
+        metrics = counting()
+        metrics.record(finished(attempts=2, trail=[tried("assistant", code)]))
+        assert timeouts(metrics) == {f"kind={kind},model=assistant,upstream=openai": 1}
+        metrics.record(finished(outcome=code))
+        expected = {
+            f"kind={kind},model={model},upstream=openai": 1 for model in ("assistant", "gpt-5")
+        }
+        assert timeouts(metrics) == expected
+
+
+def test_what_is_no_wait_of_ours_is_no_timeout():
+    """A 504 of the provider, a call that never began and a good one are none of the four."""
+    metrics = counting()
+    metrics.record(finished())
+    metrics.record(finished(outcome="504"))
+    metrics.record(finished(attempts=0, route=None, outcome="deadline_exceeded"))
+    assert timeouts(metrics) == {}
+
+
+def test_timeouts_are_told_apart_however_many_outcomes_there_were():
+    """Providers that invent codes do not make us blind for timeouts."""
+    metrics = counting()
+    for number in range(1000):
+        metrics.record(finished(outcome=f"code-{number}"))
+    metrics.record(finished(outcome="upstream_idle_timeout"))
+    assert timeouts(metrics) == {"kind=idle,model=gpt-5,upstream=openai": 1}
+
+
+def test_routes_that_were_passed_over_are_no_attempts():
+    """What was never sent is not counted as sent; what was, is."""
+    metrics = counting()
+    passed = Tried(Route("openai", "assistant", "main"), "open", "", "other route", "passed over")
+    metrics.record(finished(attempts=1, trail=[passed]))
+    seen = samples(metrics)
+    attempts = {name: n for name, n in seen.items() if name[0] == "headworks_attempts_total"}
+    expected = ("headworks_attempts_total", "outcome=completed,route=openai/gpt-5")
+    assert attempts == {expected: 1}
 
 
 def test_our_limits_are_not_mixed_up_with_the_providers():
@@ -108,7 +193,7 @@ def test_invented_names_do_not_become_series():
                 model=f"invented-{number}",
                 caller=Caller(f"key-{number}", "id"),
                 outcome=f"code-{number}",
-                trail=[f"openai/invented-{number} code-{number}"],
+                trail=[tried(f"invented-{number}", f"code-{number}")],
                 attempts=2,
             )
         )

@@ -27,6 +27,7 @@ LOCKS = {
     "openai1": asked("openai1"),
     "openai2": [*RUNTIME, *asked("openai2")],
     "frameworks": asked("frameworks"),
+    "llmock": asked("llmock"),
     "recordings": asked("recordings"),
 }
 MOST_DEPENDENCIES = 20

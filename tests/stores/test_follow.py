@@ -95,7 +95,7 @@ async def test_many_keys_are_read_in_small_portions(keyring):
     with closing(sqlite3.connect(keyring.path)) as other:
         other.executemany(
             "INSERT INTO keys SELECT ?, ?, ?, digest, project, models, rpm, parallel, created,"
-            " expires, revoked_at, replaced_by FROM keys WHERE name = 'web'",
+            " expires, revoked_at, replaced_by, on_disconnect FROM keys WHERE name = 'web'",
             [(f"id{n}", f"id{n}", f"name{n}") for n in range(2_000)],
         )
         other.commit()

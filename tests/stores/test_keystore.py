@@ -7,11 +7,14 @@ from dataclasses import dataclass
 
 import pytest
 
+from headworks.core.keys import mint
 from headworks.errors import ConfigurationError
-from headworks.stores import schema
+from headworks.stores import keystore, schema
 from headworks.stores.keystore import Grant, KeyRefused, KeyStore
 from headworks.stores.pepper import Pepper
+from headworks.stores.schema import open_store
 from headworks.testing import FakeClock
+from headworks.types import RateLimits
 from tests.stores.keyring import DAY, GRANT, PEPPER, START, Keyring, refusal
 
 pytestmark = pytest.mark.anyio
@@ -191,7 +194,7 @@ def test_a_failed_migration_leaves_nothing_behind(keyring, monkeypatch):
     monkeypatch.setattr(
         schema, "MIGRATIONS", (*schema.MIGRATIONS, ("CREATE TABLE a (b)", "nonsense"))
     )
-    monkeypatch.setattr(schema, "HEAD", 2)
+    monkeypatch.setattr(schema, "HEAD", len(schema.MIGRATIONS))
     with pytest.raises(KeyRefused, match="syntax error"):
         keyring.store.create(GRANT, PEPPER)
     with closing(sqlite3.connect(keyring.path)) as db:
@@ -200,7 +203,40 @@ def test_a_failed_migration_leaves_nothing_behind(keyring, monkeypatch):
     monkeypatch.undo()
     keyring.store.create(GRANT, PEPPER)
     monkeypatch.setattr(schema, "MIGRATIONS", (*schema.MIGRATIONS, ("CREATE TABLE a (b)",)))
-    monkeypatch.setattr(schema, "HEAD", 2)
+    monkeypatch.setattr(schema, "HEAD", len(schema.MIGRATIONS))
     assert len(keyring.store.list()) == 1
     with closing(sqlite3.connect(keyring.path)) as db:
         assert db.execute("SELECT count(*) FROM a").fetchone() == (0,)
+
+
+def test_a_store_of_an_older_version_serves_on(keyring, monkeypatch):
+    """Keys made before keys had `on_disconnect` keep all that they were, and cancel."""
+    monkeypatch.setattr(schema, "MIGRATIONS", schema.MIGRATIONS[:1])
+    monkeypatch.setattr(schema, "HEAD", 1)
+    columns = keystore.COLUMNS.replace(" on_disconnect,", "")
+    with closing(open_store(keyring.path)) as store:
+        secret = mint(bytes(range(40)))
+        row = (secret.id, secret.id, "web", PEPPER.digest(secret.secret.reveal()), "shop", '["x"]')
+        marks = ", ".join("?" * len(columns.split(",")))
+        rest = (60, 8, START, None, None, None)
+        store.execute(f"INSERT INTO keys ({columns}) VALUES ({marks})", (*row, *rest))  # noqa: S608 - constants
+    monkeypatch.undo()
+
+    caller = keyring.open().authenticate(secret.secret)
+
+    assert (caller.name, caller.project, caller.models) == ("web", "shop", frozenset({"x"}))
+    assert (caller.limits, caller.on_disconnect) == (RateLimits(60, 8), "cancel")
+    (record,) = keyring.store.list()
+    assert record.grant == Grant("web", "shop", frozenset({"x"}), RateLimits(60, 8))
+
+
+@pytest.mark.parametrize("policy", ["cancel", "drain"])
+def test_what_becomes_of_an_abandoned_call_is_kept_with_the_key(keyring, policy):
+    """The policy is stored, listed, in force at once, and survives a rotation."""
+    _, first = keyring.store.create(Grant("web", on_disconnect=policy), PEPPER)
+    _, second = keyring.store.rotate("web", 0, PEPPER)
+
+    keys = keyring.open()
+    assert keys.authenticate(second).on_disconnect == policy
+    assert [record.grant.on_disconnect for record in keyring.store.list()] == [policy] * 2
+    assert "ended" in refusal(keys, first)

@@ -14,6 +14,7 @@ from headworks.errors import (
     StreamTruncated,
 )
 from headworks.upstream.http1 import ClientLimits, HttpClient, request_head
+from headworks.upstream.response import HttpResponse
 from tests.upstream.scripted import (
     TIMEOUTS,
     Script,
@@ -238,6 +239,26 @@ async def test_an_answer_given_up_closes_its_connection() -> None:
             await anext(chunks)
         assert client.statistics().open == 0
         await noticed.wait()
+
+
+async def test_what_came_in_the_moment_of_giving_up_is_not_lost() -> None:
+    """A piece that comes just when its caller goes was sent, so that it can be counted."""
+
+    class Line:
+        def pause(self) -> None: ...
+        def resume(self) -> None: ...
+        def watch(self, when: float) -> None: ...
+        def abort(self) -> None: ...
+
+    answer = HttpResponse(asyncio.get_running_loop(), Line(), None, 9.0, 1e9)
+    answer.on_head(200, (), None)
+    reader = asyncio.ensure_future(answer.read(99))
+    await ticks(2)
+    answer.on_body(b"a piece")
+    reader.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await reader
+    assert answer.unread() == b"a piece"
 
 
 async def test_closing_a_complete_answer_keeps_its_connection_and_its_bytes() -> None:

@@ -109,8 +109,10 @@ async def test_a_server_that_accepts_nothing_costs_the_connect_timeout() -> None
         try:
             for total, error in ((5.0, ConnectTimeout), (0.1, DeadlineExceeded)):
                 begun = loop.time()
-                with pytest.raises(error):
+                with pytest.raises(error) as caught:
                     await post(client, timeouts=Timeouts(connect=0.2), total=total)
+                assert isinstance(caught.value, ConnectTimeout | DeadlineExceeded)
+                assert not caught.value.sent
                 assert min(total, 0.2) - 0.003 <= loop.time() - begun <= 0.3
                 assert client.statistics().open == 0
         finally:
@@ -165,6 +167,53 @@ async def test_a_stream_that_flows_slowly_is_not_idle() -> None:
     async with serve(script) as server, client_of(server) as client:
         response = await post(client, timeouts=Timeouts(idle=0.2), first_byte=0.2)
         assert await response.read(99) == b"a" * 10
+
+
+@pytest.mark.parametrize("speaks", [True, False])
+async def test_keep_alives_do_not_prolong_the_wait_for_content(*, speaks: bool) -> None:
+    """`first_byte` is the wait for content, whatever comes before it; then `idle` counts."""
+
+    async def script(wire: Wire) -> None:
+        await wire.request()
+        await wire.send(OPEN)
+        for _ in range(4):
+            await wire.send(b"1\r\na\r\n")
+            await asyncio.sleep(0.05)
+        await wire.gone()
+
+    async with serve(script) as server, client_of(server) as client:
+        response = await post(client, timeouts=Timeouts(idle=0.4), first_byte=0.3)
+        response.expect(content=True)
+        loop = asyncio.get_running_loop()
+        begun = loop.time()
+        chunks = response.chunks()
+        await anext(chunks)
+        response.expect(content=not speaks)
+        with pytest.raises(IdleTimeout if speaks else FirstByteTimeout):
+            await response.read(99)
+        took = loop.time() - begun
+        assert (0.5 if speaks else 0.25) <= took <= (0.7 if speaks else 0.4)
+        assert client.statistics().open == 0
+
+
+async def test_a_flood_of_keep_alives_does_not_prolong_it_either() -> None:
+    """Even where they come faster than anybody reads, `first_byte` is the wait for content."""
+
+    async def script(wire: Wire) -> None:
+        await wire.request()
+        await wire.send(OPEN)
+        while True:
+            await wire.send(b"10000\r\n" + bytes(65_536) + b"\r\n")
+
+    async with serve(script) as server, client_of(server) as client:
+        response = await post(client, timeouts=Timeouts(idle=0.2), first_byte=0.3)
+        response.expect(content=True)
+        loop = asyncio.get_running_loop()
+        begun = loop.time()
+        with pytest.raises(FirstByteTimeout):
+            await response.read(2**40)
+        assert 0.25 <= loop.time() - begun <= 0.5
+        assert client.statistics().open == 0
 
 
 async def test_a_long_stream_makes_no_timers(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -248,3 +297,25 @@ async def test_a_connection_paused_by_a_large_answer_serves_again() -> None:
             await asyncio.sleep(0.02)
             assert await response.read(150_000) == body
         assert server.accepted == 1
+
+
+async def test_who_needs_no_more_does_not_wait_for_the_end() -> None:
+    """What is left of an answer can be waited for shortly, whatever its own waits are."""
+
+    async def script(wire: Wire) -> None:
+        await wire.request()
+        await wire.send(OPEN + b"1\r\na\r\n")
+        await wire.gone()
+
+    async with serve(script) as server, client_of(server) as client:
+        response = await post(client, timeouts=Timeouts(idle=9.0), total=9.0)
+        chunks = response.chunks()
+        assert await anext(chunks) == b"a"
+        loop = asyncio.get_running_loop()
+        begun = loop.time()
+        response.hurry(0.2)
+        response.hurry(5.0)  # the shorter one counts
+        with pytest.raises(DeadlineExceeded):
+            await anext(chunks)
+        assert 0.15 <= loop.time() - begun <= 0.4
+        assert client.statistics().open == 0

@@ -1,13 +1,14 @@
 """Certificates and proxies."""
 
 import asyncio
+import os
 import ssl
 import subprocess
 from pathlib import Path
 
 import pytest
 
-from headworks.errors import ConnectFailed, ConnectTimeout, DeadlineExceeded
+from headworks.errors import ConnectFailed, ConnectTimeout, DeadlineExceeded, StreamTruncated
 from headworks.types import Secret, Timeouts
 from headworks.upstream.http1 import ClientLimits, HttpClient, Origin, Proxy, tls_context
 from tests.upstream.scripted import (
@@ -102,6 +103,37 @@ async def test_large_bodies_pass_over_tls(authority: Path) -> None:
         client = secure(server, authority)
         for _ in range(3):
             assert await ask(client, body) == body
+        await client.aclose()
+
+
+ALERT = b"\x15\x03\x03\x00\x02\x02\x28"
+"""A fatal alert (RFC 8446, section 6), as nobody may send it once both sides encrypt."""
+
+
+@pytest.mark.parametrize(
+    "end", [b"", ALERT, b"\x17\x03\x03\x00\x20" + b"x" * 32, b"HTTP/1.1 200 OK\r\n"]
+)
+async def test_an_answer_whose_encryption_breaks_is_cut_off(authority: Path, end: bytes) -> None:
+    """An end without farewell, an alert or forged bytes in an answer: never a whole answer, at once."""
+
+    async def script(wire: Wire) -> None:
+        await wire.request()
+        await wire.send(chunked(b"begun")[:-5])
+        await asyncio.sleep(0.05)
+        if end:
+            os.write(wire.writer.get_extra_info("socket").fileno(), end)
+            await wire.gone()
+        else:
+            wire.reset()
+
+    async with serve(script, tls=presenting(authority, "good")) as server:
+        client = secure(server, authority)
+        response = await post(client)
+        chunks = response.chunks()
+        assert await anext(chunks) == b"begun"
+        with pytest.raises(StreamTruncated):
+            await asyncio.wait_for(anext(chunks), 1.0)
+        assert client.statistics().open == 0
         await client.aclose()
 
 

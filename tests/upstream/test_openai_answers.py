@@ -1,5 +1,6 @@
 """What a provider answers is understood for what it is, and leaves its connection clean."""
 
+import asyncio
 from dataclasses import dataclass, field
 
 import pytest
@@ -113,6 +114,23 @@ async def test_an_error_that_breaks_off_keeps_its_status():
     assert (caught.value.status, caught.value.retry) == (503, Retry.SAME_ROUTE)
 
 
+@pytest.mark.parametrize("begun", [b"", b'{"error":{'], ids=["nothing", "a part"])
+async def test_an_error_that_never_ends_keeps_its_status(begun, monkeypatch):
+    """A provider that says 503 and then nothing more does not cost the call all of its time."""
+    monkeypatch.setattr("headworks.upstream.openai.ERROR_WAIT", 0.1)
+
+    async def script(wire: Wire) -> None:
+        await wire.request()
+        await wire.send(b"HTTP/1.1 503 X\r\ncontent-length: 99\r\n\r\n" + begun)
+        await wire.request()
+
+    async with serve(script) as server, client_of(server) as client, asyncio.timeout(5.0):
+        with pytest.raises(UpstreamAnswered) as caught:
+            await providers(client).send(asked(b'{"model":"m"}'), route(), 60.0)
+
+    assert (caught.value.status, caught.value.retry) == (503, Retry.SAME_ROUTE)
+
+
 async def test_not_modified_is_an_answer():
     """304 is what a caller asked for with if-none-match: it passes."""
     async with provider([], b"HTTP/1.1 304 X\r\netag: x\r\n\r\n") as upstream:
@@ -142,12 +160,18 @@ async def test_a_provider_that_is_not_there_is_told_as_such():
 
 
 @pytest.mark.parametrize(
-    ("content", "error"),
-    [(b'{"model":"m",' + STREAM + b"}", FirstByteTimeout), (b'{"model":"m"}', DeadlineExceeded)],
-    ids=["stream", "whole"],
+    ("content", "whole", "error"),
+    [
+        (b'{"model":"m",' + STREAM + b"}", None, FirstByteTimeout),
+        (b'{"model":"m"}', None, DeadlineExceeded),
+        (b'{"model":"m"}', 0.02, FirstByteTimeout),
+    ],
+    ids=["stream", "whole", "whole and bounded"],
 )
-async def test_only_streams_wait_for_a_first_byte(content: bytes, error: type[CallError]):
-    """A silent stream is given up early; a whole answer may take as long as the call."""
+async def test_only_streams_wait_for_a_first_byte(
+    content: bytes, whole: float | None, error: type[CallError]
+):
+    """A silent stream is given up early; a whole answer may take all the time, or what I say."""
 
     async def silent(wire: Wire) -> None:
         await wire.request()
@@ -156,5 +180,7 @@ async def test_only_streams_wait_for_a_first_byte(content: bytes, error: type[Ca
     async with serve(silent) as server, client_of(server) as client:
         with pytest.raises(error):
             await providers(client).send(
-                asked(content), route(timeouts=Timeouts(first_byte=0.02)), 0.1
+                asked(content),
+                route(timeouts=Timeouts(first_byte=0.02, first_byte_whole=whole)),
+                0.1,
             )

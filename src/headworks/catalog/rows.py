@@ -11,9 +11,19 @@ from decimal import Decimal, InvalidOperation
 import msgspec
 
 from headworks.core.pricing import Price, Rates
+from headworks.types import Need
 
 _NANO = 10**9
 _MOST = Decimal(10) ** 9
+_WORDS: Mapping[str, Need] = {
+    "function_calling": "tools",
+    "tool_choice": "tools",
+    "vision": "vision",
+    "audio_input": "audio",
+    "pdf_input": "files",
+    "response_schema": "json_schema",
+}
+"""The list's words for what requests need; of the rest it says nothing."""
 
 
 class PriceRow(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -54,6 +64,17 @@ class Model(msgspec.Struct, frozen=True, omit_defaults=True):
     endpoints: tuple[str, ...] = ()
     shutdown: str | None = None
     announced: dict[str, str] = {}
+
+    @property
+    def takes(self) -> frozenset[Need]:
+        """What requests may need of it, as far as the list knows; none where it says nothing."""
+        return frozenset(_WORDS[word] for word in self.can if word in _WORDS)
+
+    @property
+    def lacks(self) -> frozenset[Need]:
+        """What it is known not to do. A list that says nothing of a model denies nothing."""
+        takes = self.takes
+        return frozenset(_WORDS.values()) - takes if takes else takes
 
 
 class Source(msgspec.Struct, frozen=True):

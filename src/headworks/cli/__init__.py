@@ -8,6 +8,7 @@ import typer
 from headworks._version import __version__
 from headworks.cli import config, keys, models, usage
 from headworks.cli.demo import demo
+from headworks.cli.logs import logs_command
 from headworks.cli.serve import serve
 from headworks.cli.simulate import simulate
 from headworks.errors import ConfigurationError
@@ -47,6 +48,7 @@ app.command()(serve)
 app.command()(demo)
 app.command()(simulate)
 app.command("usage")(usage.usage_command)
+app.command("logs")(logs_command)
 app.add_typer(keys.app)
 app.add_typer(usage.ledger_app, name="ledger")
 app.add_typer(models.app, name="models")

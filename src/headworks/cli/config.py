@@ -2,6 +2,7 @@
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -117,5 +118,8 @@ def init_command(
 
 def _read(config: Path | None) -> "Loaded":
     from headworks.config.loading import find, read
+    from headworks.system import SystemClock
+    from headworks.wiring.standing import with_standing
 
-    return read(config or find(os.environ), os.environ)
+    loaded = read(config or find(os.environ), os.environ)
+    return replace(loaded, config=with_standing(loaded.config, SystemClock().time()))

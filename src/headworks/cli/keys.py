@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 
 import typer
 
@@ -54,6 +54,9 @@ def create(  # noqa: PLR0913 - one option each
     expires: Annotated[
         str | None, typer.Option(help="Its end: 2027-01-01, or after 90d.", metavar="WHEN")
     ] = None,
+    on_disconnect: Annotated[
+        Literal["cancel", "drain"], typer.Option(help="What becomes of a call whose app hangs up.")
+    ] = "cancel",
     config: ConfigOption = None,
     store: StoreOption = None,
     as_json: AsJson = False,
@@ -65,7 +68,8 @@ def create(  # noqa: PLR0913 - one option each
     with _refusals():
         place = _place(config, store)
         models = frozenset(model) if model else None
-        grant = Grant(name, project, models, RateLimits(rpm, parallel), _moment(expires))
+        limits = RateLimits(rpm, parallel)
+        grant = Grant(name, project, models, limits, _moment(expires), on_disconnect)
         record, secret = place.create(grant)
     _show_secret(record, secret, f"Key '{name}' was made (id {record.id}).", as_json=as_json)
 
@@ -216,6 +220,7 @@ def _plain(record: "KeyRecord", now: float) -> dict[str, Any]:
         "project": grant.project,
         "models": None if grant.models is None else sorted(grant.models),
         "limits": {"rpm": grant.limits.rpm, "parallel": grant.limits.parallel},
+        "on_disconnect": grant.on_disconnect,
         "status": record.status(now),
         "created": _iso(record.created),
         "expires": _iso(grant.expires),
@@ -234,13 +239,14 @@ def _row(record: "KeyRecord", now: float) -> tuple[str, ...]:
         grant.project or "-",
         "all" if grant.models is None else ",".join(sorted(grant.models)) or "none",
         " ".join(f"{name}={number}" for name, number in most if number is not None) or "-",
+        grant.on_disconnect,
         "never" if grant.expires is None else _spell(grant.expires),
         record.status(now),
     )
 
 
 def _table(rows: list[tuple[str, ...]]) -> list[str]:
-    rows = [("ID", "NAME", "PROJECT", "MODELS", "LIMITS", "EXPIRES", "STATE"), *rows]
+    rows = [("ID", "NAME", "PROJECT", "MODELS", "LIMITS", "DISCONNECT", "EXPIRES", "STATE"), *rows]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return [
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()

@@ -1,9 +1,10 @@
 """`headworks serve`: the gateway."""
 
+import contextlib
 import os
 import sys
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Generator
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,7 +12,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:  # `headworks --help` does not pay for the server
+    from headworks.build import Assembly
     from headworks.config.settings import Config
+    from headworks.observe.log import Redaction
+    from headworks.ports import Journal
     from headworks.types import Secret
 
     Load = Callable[[], Config]
@@ -63,17 +67,15 @@ def _loader(config: Path | None) -> "Load":
 def _with_simulator(config: Path | None, stack: ExitStack) -> "Load":
     """Return a function that reads the configuration with the practice OpenAI as every upstream."""
     from headworks.config.loading import find, load
-    from headworks.config.settings import CredentialConfig, RouteConfig
+    from headworks.config.settings import CredentialConfig
     from headworks.simulator import REALISTIC, SimulatorConfig, running
     from headworks.types import Secret
 
     secret = "sk-simulator"  # noqa: S105 - the practice OpenAI's own, known to all
     path = config or find(os.environ)
     environ = {**os.environ, "OPENAI_API_KEY": os.environ.get("OPENAI_API_KEY") or secret}
-    routes: list[RouteConfig] = [
-        route for model in load(path, environ).models.values() for route in model.routes
-    ]
-    models = dict.fromkeys(route.model for route in routes)
+    ways = [way for model in load(path, environ).models.values() for way in model.all_routes()]
+    models = dict.fromkeys(way.model for way in ways)
     simulator = stack.enter_context(running(SimulatorConfig(models=models, latency=REALISTIC)))
     credentials = (CredentialConfig("simulator", Secret(secret)),)
 
@@ -97,8 +99,6 @@ def _with_simulator(config: Path | None, stack: ExitStack) -> "Load":
 async def _serve(load: "Load") -> None:
     from headworks.build import Assembly
     from headworks.config.settings import known_secrets
-    from headworks.gateway.station import Station
-    from headworks.observe.journal import CallLog
     from headworks.observe.log import Redaction, configure_logging
 
     config = load()
@@ -108,8 +108,32 @@ async def _serve(load: "Load") -> None:
         style="json" if config.log.format == "json" else "text",
         level=config.log.level.upper(),
     )
-    calls = CallLog(sys.stderr.buffer, redaction)
-    assembly = Assembly(config, journals=(calls,) if config.log.calls else ())
+    with _calls_of(config, redaction) as calls:
+        await _run(Assembly(config, journals=calls), load, redaction)
+
+
+@contextmanager
+def _calls_of(config: "Config", redaction: "Redaction") -> Generator["tuple[Journal, ...]"]:
+    """Hold the log of calls open, if there is to be one."""
+    from headworks.observe.call_file import CallFile
+    from headworks.observe.journal import CallLog
+
+    if not config.log.calls:
+        yield ()
+        return
+    with ExitStack() as closing:
+        path = config.log.file
+        file = closing.enter_context(contextlib.closing(CallFile(path))) if path else None
+        calls = CallLog(file or sys.stderr.buffer, redaction)
+        closing.callback(calls.flush)
+        yield (calls,)
+
+
+async def _run(assembly: "Assembly", load: "Load", redaction: "Redaction") -> None:
+    from headworks.config.settings import known_secrets
+    from headworks.gateway.station import Station
+
+    config = assembly.config
     made: Secret | None = None
 
     def reread() -> "Config":
@@ -127,7 +151,6 @@ async def _serve(load: "Load") -> None:
             await server.run()
     finally:
         await assembly.aclose()
-        calls.flush()
 
 
 def _make_key() -> "Secret":

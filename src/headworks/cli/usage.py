@@ -3,14 +3,13 @@
 import csv
 import io
 import json
-import re
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
+from headworks.cli.moments import moment
 from headworks.cli.places import ConfigOption, StoreOption, configuration
 from headworks.errors import ConfigurationError
 
@@ -26,8 +25,6 @@ ledger_app = typer.Typer(
 )
 
 _NANO = 10**9
-_SPAN = re.compile(r"(\d{1,5})([smhdw])", re.ASCII)
-_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _COLUMNS = ("calls", "attempts", "input", "output", "cached", "reasoning")
 
 AsJson = Annotated[bool, typer.Option("--json", help="Write JSON for programs.")]
@@ -62,7 +59,7 @@ def usage_command(  # noqa: PLR0913 - one option each
 
     try:
         axes = [name.strip() for name in by.split(",") if name.strip()]
-        begin, end = _moment("--since", since), _moment("--until", until)
+        begin, end = moment("--since", since), moment("--until", until)
         found = usage(_ledger(config, store), begin, end, axes)
     except ConfigurationError as error:
         _refuse(error, 1)
@@ -120,27 +117,6 @@ def _refuse(error: ConfigurationError, code: int) -> NoReturn:
     for problem in error.problems:
         typer.echo(problem, err=True)
     raise typer.Exit(code)
-
-
-def _moment(option: str, text: str | None) -> float | None:
-    """Return seconds since 1970, None for no bound."""
-    if text in {None, "all"}:
-        return None
-    text = str(text)
-    if span := _SPAN.fullmatch(text):
-        past = timedelta(**{_UNITS[span.group(2)]: int(span.group(1))})
-        return (_now() - past).timestamp()
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        raise ConfigurationError(
-            [f"{option}: {text!r} is not a time; write 24h, 7d, 2026-11-01 or 2026-11-01T12:00Z"]
-        ) from None
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)  # noqa: TID251 - a command is where time comes in
 
 
 def _usd(nano: int) -> str:

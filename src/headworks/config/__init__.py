@@ -2,8 +2,10 @@
 
 from headworks.config.loading import default_config, find, load
 from headworks.config.settings import (
+    CapabilityConfig,
     Config,
     CredentialConfig,
+    GroupConfig,
     KeyConfig,
     LogConfig,
     ModelConfig,
@@ -19,8 +21,10 @@ from headworks.config.watch import changes
 
 __all__ = [
     "Address",
+    "CapabilityConfig",
     "Config",
     "CredentialConfig",
+    "GroupConfig",
     "KeyConfig",
     "LogConfig",
     "ModelConfig",

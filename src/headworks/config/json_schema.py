@@ -32,7 +32,7 @@ def json_schema_text() -> str:
 
 def _or_reference(field: dict[str, Any]) -> dict[str, Any]:
     """Let a number or switch come from `${env:…}` too."""
-    if field.get("type") not in {"integer", "boolean"}:
+    if field.get("type") not in {"integer", "number", "boolean"}:
         return field
     outer = {k: v for k, v in field.items() if k in {"description", "examples", "default"}}
     inner = {k: v for k, v in field.items() if k not in outer}

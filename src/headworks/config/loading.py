@@ -16,7 +16,8 @@ from headworks.config import checks, layers, tree
 from headworks.config.problems import as_secret, check, values_at
 from headworks.config.schema import Document
 from headworks.config.secrets import References, reason
-from headworks.config.settings import Config, known_secrets, settled
+from headworks.config.settings import Config, known_secrets
+from headworks.config.settling import settled
 from headworks.config.tree import Node, Place, Problem, told
 from headworks.errors import ConfigurationError
 
@@ -107,10 +108,13 @@ def read(
     if problems:
         raise ConfigurationError(told(problems))
     document = msgspec.convert(values, Document, dec_hook=as_secret)
+    config = settled(document, references.directory)
+    warnings = checks.warnings(reading, config)
     config = replace(
-        settled(document, references.directory),
-        warnings=tuple(told(reading.problem(*finding) for finding in checks.warnings(reading))),
+        config,
+        warnings=tuple(told(reading.problem(*finding) for finding in warnings)),
         files=tuple(references.files),
+        stands=_stands(reading),
     )
     return Loaded(document, config)
 
@@ -197,6 +201,15 @@ def _check_environment(over: Node, chosen: Node, problems: list[Problem]) -> Non
                 said.place, ("environment",), "differs from the environment that this file is for"
             )
         )
+
+
+def _stands(reading: tree.Reading) -> Mapping[str, tuple[str, ...]]:
+    """Return where each route is written."""
+    stands: dict[str, tuple[str, ...]] = {}
+    for path, route in checks.route_texts(reading):
+        here = f"{reading.problem(path, '').place}: {tree.dotted(path)}"
+        stands[route] = (*stands.get(route, ()), here)
+    return stands
 
 
 def _unreadable(reading: tree.Reading, references: References) -> Iterator[Problem]:

@@ -6,6 +6,7 @@ one), each missing one and each value that does not fit; values themselves are n
 of them may be a secret in the wrong place.
 """
 
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
@@ -13,6 +14,7 @@ from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import msgspec
+import yaml
 
 from headworks.config.schema import Document
 from headworks.config.section import Section
@@ -81,7 +83,8 @@ class _Walk:
             if name in kind.later:
                 self._tell((*path, name), NOT_YET)
             elif name not in fields:
-                self._tell((*path, name), f"unknown key{did_you_mean(name, fields)}")
+                near = did_you_mean(name, fields) or f"; known are {', '.join(fields)}"
+                self._tell((*path, name), f"unknown key{near}")
         for name, field in fields.items():
             if field.required and name not in value:
                 self._tell((*path, name), "is missing")
@@ -160,20 +163,38 @@ def _plainly(message: str, value: object, kind: object) -> str:
     if get_origin(bare) is Literal:
         known = [str(arg) for arg in get_args(bare)]
         near = did_you_mean(value, known) if isinstance(value, str) else ""
-        return f"must be one of {', '.join(known)}{near}"
+        words = f"must be one of {', '.join(known)}" if known[1:] else f"must be {known[0]}"
+        return f"{words}{near or _for_example(kind, ', or a mapping')}"
     if "matching regex" in message:
         return next(
             (f"must be {form}" for form in _extras(metas, "form")),
             "has a form that is not allowed",
         )
-    expected = re.search(r"Expected `([^`]+)`( [<>]=? ?\S+)?", message)
+    expected = re.search(r"Expected `([^`]+)`( of length)?( [<>]=? ?\S+)?", message)
     if not expected:
         return "does not fit here"
-    text = f"expected {_spelled(expected[1])}{expected[2] or ''}"
+    if expected[2]:
+        return "is longer than it may be" if value else "is empty"
+    text = f"expected {_spelled(expected[1])}{expected[3] or ''}"
     got = re.search(r"got `(\w+)`", message)
     text += f", not {_spelled(got[1])}" if got else ""
     wants_text = "str" in expected[1] and isinstance(value, int | float)
-    return f"{text}; put it in quotes" if wants_text else text
+    return f"{text}; put it in quotes" if wants_text else f"{text}{_for_example(kind)}"
+
+
+def _for_example(kind: Any, otherwise: str = "") -> str:
+    """Return a mapping or a list that would do, as the schema has it, "" where it has none."""
+    examples: Iterable[object] = (
+        example for meta in _parts(kind)[1] for example in meta.examples or ()
+    )
+    mappings_only = bool(otherwise)
+    right = next(
+        (one for one in examples if as_mapping(one) or (as_list(one) and not mappings_only)), None
+    )
+    if right is None:
+        return ""
+    flow = yaml.safe_dump(right, default_flow_style=True, sort_keys=False, width=math.inf).strip()
+    return f"{otherwise} such as {flow}" if otherwise else f"; for example {flow}"
 
 
 def _literal_of(kind: Any) -> Any:

@@ -10,35 +10,22 @@ from typing import Annotated, ClassVar, Literal
 from msgspec import Meta
 
 from headworks.config import units
-from headworks.config.section import Duration, Section
-from headworks.types import Secret
-
-Pause = Annotated[str | int | float, Meta(extra={"read": units.pause})]
-Size = Annotated[str | int, Meta(extra={"read": units.size})]
-Rate = Annotated[str | int | float, Meta(extra={"read": units.rate})]
-Address = Annotated[str, Meta(extra={"read": units.address})]
-Name = Annotated[
-    str,
-    Meta(
-        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z",
-        extra={"form": "a name of at most 64 letters, digits, dots, hyphens and underscores"},
-    ),
-]
-ModelName = Annotated[
-    str,
-    Meta(
-        pattern=r"^[!-~]{1,200}\Z",
-        extra={"form": "a model's name: at most 200 visible characters, no spaces"},
-    ),
-]
-RouteName = Annotated[
-    str,
-    Meta(
-        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}/[!-~]{1,200}\Z",
-        extra={"form": "a route: upstream/model, such as openai/gpt-6-sol"},
-    ),
-]
-Count = Annotated[int, Meta(ge=1, le=1_000_000)]
+from headworks.config.schema_failures import TargetName
+from headworks.config.schema_models import Model
+from headworks.config.schema_routes import Capability
+from headworks.config.schema_upstreams import Upstream
+from headworks.config.section import (
+    Address,
+    Count,
+    Duration,
+    ModelName,
+    Name,
+    Pause,
+    Rate,
+    Section,
+    Size,
+)
+from headworks.types import OnDisconnect, Secret
 
 
 class Server(Section, frozen=True, kw_only=True):
@@ -80,9 +67,9 @@ class Server(Section, frozen=True, kw_only=True):
 
 
 class Log(Section, frozen=True, kw_only=True):
-    """What is written to standard error."""
+    """What is written down, and where."""
 
-    later: ClassVar[frozenset[str]] = frozenset({"redact", "bodies", "file"})
+    later: ClassVar[frozenset[str]] = frozenset({"redact", "bodies"})
 
     level: Annotated[
         Literal["debug", "info", "warning", "error"],
@@ -95,12 +82,20 @@ class Log(Section, frozen=True, kw_only=True):
     calls: Annotated[
         bool, Meta(description="Whether each finished call gets a line.", examples=[False])
     ] = True
+    file: Annotated[
+        str | None,
+        Meta(
+            description="File for the calls' lines, which else go to standard error with the rest; "
+            "relative to the working directory. It may be rotated.",
+            examples=["/var/log/headworks/calls.jsonl"],
+        ),
+    ] = None
 
 
 class Retry(Section, frozen=True, kw_only=True):
     """How failed attempts are repeated. Nothing is repeated after the first byte of an answer."""
 
-    later: ClassVar[frozenset[str]] = frozenset({"budget", "hedge"})
+    later: ClassVar[frozenset[str]] = frozenset({"hedge"})
 
     attempts: Annotated[
         int,
@@ -111,136 +106,6 @@ class Retry(Section, frozen=True, kw_only=True):
         Meta(description="Upper bound of the first random wait; doubles each time."),
     ] = "0.5s"
     longest: Annotated[Duration, Meta(description="Upper bound of any random wait.")] = "8s"
-
-
-class Credential(Section, frozen=True, kw_only=True):
-    """A key of ours at a provider."""
-
-    later: ClassVar[frozenset[str]] = frozenset({"limits", "weight"})
-
-    name: Annotated[
-        Name, Meta(description="Name in logs and metrics, unique per upstream.", examples=["main"])
-    ]
-    api_key: Annotated[
-        Secret,
-        Meta(
-            description="The key, by reference only: never written into the file itself.",
-            examples=["${env:OPENAI_API_KEY}", "${file:/run/secrets/openai}"],
-            extra={"read": units.token},
-        ),
-    ]
-    organization: Annotated[
-        str | None,
-        Meta(
-            description="Sent as OpenAI-Organization.",
-            examples=["org-123"],
-            extra={"read": units.token},
-        ),
-    ] = None
-    project: Annotated[
-        str | None,
-        Meta(
-            description="Sent as OpenAI-Project.",
-            examples=["proj_123"],
-            extra={"read": units.token},
-        ),
-    ] = None
-
-
-class Timeouts(Section, frozen=True, kw_only=True):
-    """The four waits for an upstream."""
-
-    connect: Annotated[Duration, Meta(description="For a connection, TLS included.")] = "5s"
-    first_byte: Annotated[Duration, Meta(description="For a stream's first event.")] = "60s"
-    idle: Annotated[Duration, Meta(description="Between two pieces of a stream.")] = "30s"
-    total: Annotated[Duration, Meta(description="For the whole call, retries included.")] = "10m"
-
-
-class ModelTimeouts(Section, frozen=True, kw_only=True):
-    """The waits that are others for one model; what is not named is as the upstream's."""
-
-    connect: Annotated[Duration | None, Meta(description="For a connection.")] = None
-    first_byte: Annotated[
-        Duration | None, Meta(description="For a stream's first event.", examples=["20s"])
-    ] = None
-    idle: Annotated[
-        Duration | None, Meta(description="Between two pieces of a stream.", examples=["20s"])
-    ] = None
-    total: Annotated[Duration | None, Meta(description="For the whole call.")] = None
-
-
-class Upstream(Section, frozen=True, kw_only=True):
-    """A provider that speaks the OpenAI API."""
-
-    later: ClassVar[frozenset[str]] = frozenset({"limits", "breaker", "region", "headers"})
-
-    base_url: Annotated[
-        str,
-        Meta(
-            description="Address up to and including the version, https only.",
-            examples=["https://api.openai.com/v1"],
-            extra={"read": units.base_url},
-        ),
-    ]
-    allow_http: Annotated[
-        bool,
-        Meta(
-            description="Allows http:// beyond this machine; keys and prompts then travel openly.",
-            examples=[True],
-        ),
-    ] = False
-    credentials: Annotated[
-        tuple[Credential, ...],
-        Meta(min_length=1, description="The keys to use there."),
-    ]
-    timeouts: Annotated[Timeouts, Meta(description="The four waits.")] = Timeouts()
-    proxy: Annotated[
-        Secret | None,
-        Meta(
-            description="HTTP proxy (CONNECT) on the way there; proxy variables are not read.",
-            examples=["http://proxy.example:3128", "${env:PROXY_URL}"],
-            extra={"read": units.proxy},
-        ),
-    ] = None
-    ca_file: Annotated[
-        str | None,
-        Meta(
-            description="PEM file of the authorities to trust instead of the system's; "
-            "relative to the configuration file.",
-            examples=["/etc/ssl/private-ca.pem"],
-        ),
-    ] = None
-    connections: Annotated[
-        int, Meta(ge=1, le=65_535, description="Most connections at a time.", examples=[100])
-    ] = 1000
-
-
-class Model(Section, frozen=True, kw_only=True):
-    """A name that apps ask for, and where it leads."""
-
-    later: ClassVar[frozenset[str]] = frozenset(
-        {"stream", "on", "cache", "context", "rollout", "guards", "hedge", "strategy", "task"}
-    )
-
-    routes: Annotated[
-        tuple[RouteName, ...],
-        Meta(
-            min_length=1,
-            description="Upstream and model, `upstream/model`; fallback in this order.",
-            examples=[["openai/gpt-6-sol", "openai/gpt-6-luna"]],
-        ),
-    ]
-    patience: Annotated[
-        Pause,
-        Meta(
-            description="How long a failed attempt may wait for the same route before the next "
-            "one is taken.",
-            examples=["0s"],
-        ),
-    ] = "5s"
-    timeouts: Annotated[
-        ModelTimeouts, Meta(description="Laid over the upstream's, any of the four.")
-    ] = ModelTimeouts()
 
 
 class KeyLimits(Section, frozen=True, kw_only=True):
@@ -285,6 +150,14 @@ class Key(Section, frozen=True, kw_only=True):
             extra={"read": units.moment},
         ),
     ] = None
+    on_disconnect: Annotated[
+        OnDisconnect,
+        Meta(
+            description="What becomes of a call whose app hangs up: `cancel` ends it at once, "
+            "`drain` reads the answer that is under way to its end, so that it is booked exactly.",
+            examples=["drain"],
+        ),
+    ] = "cancel"
 
 
 class Price(Section, frozen=True, kw_only=True):
@@ -345,6 +218,15 @@ class Document(Section, frozen=True, kw_only=True):
     ] = None
     log: Annotated[Log, Meta(description="What is logged.")] = Log()
     retry: Annotated[Retry, Meta(description="How attempts are repeated.")] = Retry()
+    unknown_ids: Annotated[
+        Literal["refuse", "first"],
+        Meta(
+            description="What becomes of a call that refers to a response, file or the like that "
+            "was not made through headworks, where several accounts could hold it: `first` asks "
+            "the first credential of the first upstream.",
+            examples=["first"],
+        ),
+    ] = "refuse"
     upstreams: Annotated[dict[Name, Upstream], Meta(description="Providers by name.")] = {}  # noqa: RUF012 - msgspec gives each its own
     models: Annotated[
         dict[ModelName, Model],
@@ -356,4 +238,11 @@ class Document(Section, frozen=True, kw_only=True):
     prices: Annotated[
         dict[ModelName, Price],
         Meta(description="Prices by model, laid over the built-in catalogue."),
+    ] = {}  # noqa: RUF012 - msgspec gives each its own
+    capabilities: Annotated[
+        dict[TargetName, Capability],
+        Meta(
+            description="What models take, by `upstream/model` or by model, laid over the built-in "
+            "catalogue."
+        ),
     ] = {}  # noqa: RUF012 - msgspec gives each its own

@@ -1,21 +1,38 @@
 """The configuration as the engine takes it: seconds, bytes, paths and secrets instead of text."""
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal, TypeAlias
 from urllib.parse import unquote, urlsplit
 
-import msgspec
 from typing_extensions import override
 
-from headworks.config import schema, units
 from headworks.config.units import Address
-from headworks.types import RateLimits, Secret, Timeouts
+from headworks.core.breaker import BreakerRules
+from headworks.core.context import Policy
+from headworks.core.groups import Strategy
+from headworks.core.retry_budget import BudgetRules
+from headworks.errors import Failure
+from headworks.types import (
+    AT_FIRST_TOKEN,
+    Commit,
+    Hedge,
+    Need,
+    OnDisconnect,
+    RateLimits,
+    Secret,
+    Timeouts,
+)
+
+UnknownIds = Literal["refuse", "first"]
+"""What becomes of a call that refers to something of which nobody knows where it lives."""
 
 _LISTEN = Address("127.0.0.1", 4000)
 _ADMIN = Address("127.0.0.1", 4001)
 _TIMEOUTS = Timeouts()
 _NO_LIMITS = RateLimits()
+_BREAKER, _BUDGET = BreakerRules(), BudgetRules()
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +53,7 @@ class LogConfig:
     level: str = "info"
     format: str = "json"
     calls: bool = True
+    file: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +86,8 @@ class UpstreamConfig:
     ca_file: Path | None = None
     connections: int = 1000
     allow_http: bool = False
+    breaker: BreakerRules = _BREAKER
+    retry_budget: BudgetRules = _BUDGET
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,11 +104,53 @@ class RouteConfig:
 
 
 @dataclass(frozen=True, slots=True)
-class ModelConfig:
-    """Where a name leads, best first; `patience` in seconds."""
+class GroupConfig:
+    """Routes between which each call chooses; `weights` is theirs, where the strategy has any."""
 
+    strategy: Strategy
     routes: tuple[RouteConfig, ...]
+    weights: tuple[float, ...] = ()
+
+
+StepConfig: TypeAlias = RouteConfig | GroupConfig
+"""One step of a model's fallback."""
+
+
+def flat(steps: Iterable[StepConfig]) -> Iterator[RouteConfig]:
+    """Yield the routes of some steps, as they were written."""
+    for step in steps:
+        if isinstance(step, GroupConfig):
+            yield from step.routes
+        else:
+            yield step
+
+
+@dataclass(frozen=True, slots=True)
+class ModelConfig:
+    """Where a name leads, best first; `patience` in seconds.
+
+    Attributes:
+        commit: When a stream becomes the caller's.
+        on: What is tried next after a failure of one kind.
+        fixed_answer: What the caller is told where a content filter said no, None for its error.
+        context: What is done with requests that are too long, None for nothing.
+        hedge: What is done about answers that are late, None for nothing.
+    """
+
+    routes: tuple[StepConfig, ...]
     patience: float = 5.0
+    commit: Commit = AT_FIRST_TOKEN
+    on: Mapping[Failure, tuple[StepConfig, ...]] = field(
+        default_factory=dict[Failure, tuple[StepConfig, ...]]
+    )
+    fixed_answer: str | None = None
+    context: Policy | None = None
+    hedge: Hedge | None = None
+
+    def all_routes(self) -> Iterator[RouteConfig]:
+        """Yield each route that it may take, those for one kind of failure included."""
+        for steps in (self.routes, *self.on.values()):
+            yield from flat(steps)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +163,7 @@ class KeyConfig:
     models: frozenset[str] | None = None
     limits: RateLimits = _NO_LIMITS
     expires: float | None = None
+    on_disconnect: OnDisconnect = "cancel"
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +176,14 @@ class PriceConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class CapabilityConfig:
+    """What the operator says of a model: its window in tokens, what it takes and what not."""
+
+    context: int | None = None
+    takes: Mapping[Need, bool] = field(default_factory=dict[Need, bool])
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """Everything the operator says.
 
@@ -120,6 +191,7 @@ class Config:
         store: The SQLite file.
         warnings: What works but is hardly meant, one line each.
         files: What it was read from, files that are not there yet included: watch these.
+        stands: Where routes were written, by "upstream/model": file, line and key.
     """
 
     environment: str = "development"
@@ -128,36 +200,17 @@ class Config:
     key_pepper: Secret | None = None
     log: LogConfig = LogConfig()
     retry: RetryConfig = RetryConfig()
+    unknown_ids: UnknownIds = "refuse"
     upstreams: Mapping[str, UpstreamConfig] = field(default_factory=dict[str, UpstreamConfig])
     models: Mapping[str, ModelConfig] = field(default_factory=dict[str, ModelConfig])
     keys: tuple[KeyConfig, ...] = ()
     prices: Mapping[str, PriceConfig] = field(default_factory=dict[str, PriceConfig])
+    capabilities: Mapping[str, CapabilityConfig] = field(
+        default_factory=dict[str, CapabilityConfig]
+    )
     warnings: tuple[str, ...] = ()
     files: tuple[Path, ...] = ()
-
-
-def settled(document: schema.Document, directory: Path) -> Config:
-    """Return what the document says; relative `ca_file`s begin at `directory`.
-
-    The document has passed all checks.
-    """
-    upstreams = {name: _upstream(one, directory) for name, one in document.upstreams.items()}
-    return Config(
-        environment=document.environment,
-        server=_server(document.server),
-        store=Path(units.store(document.store)),
-        key_pepper=document.key_pepper,
-        log=LogConfig(document.log.level, document.log.format, document.log.calls),
-        retry=RetryConfig(
-            document.retry.attempts,
-            units.duration(document.retry.first),
-            units.duration(document.retry.longest),
-        ),
-        upstreams=upstreams,
-        models={name: _model(one, upstreams) for name, one in document.models.items()},
-        keys=tuple(_key(one) for one in document.keys),
-        prices={name: _price(one) for name, one in document.prices.items()},
-    )
+    stands: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
 
 
 def known_secrets(config: Config) -> list[Secret]:
@@ -183,60 +236,3 @@ def _parts(proxy: Secret) -> Iterator[Secret]:
         yield Secret(password)
         if unquote(password) != password:
             yield Secret(unquote(password))
-
-
-def _server(text: schema.Server) -> ServerConfig:
-    return ServerConfig(
-        units.address(text.listen),
-        units.address(text.admin),
-        units.pause(text.drain),
-        units.size(text.max_body),
-        units.size(text.max_answer),
-    )
-
-
-def _upstream(text: schema.Upstream, directory: Path) -> UpstreamConfig:
-    return UpstreamConfig(
-        base_url=units.base_url(text.base_url),
-        credentials=tuple(
-            CredentialConfig(one.name, one.api_key, one.organization, one.project)
-            for one in text.credentials
-        ),
-        timeouts=_over(_TIMEOUTS, text.timeouts),
-        proxy=text.proxy,
-        ca_file=directory / text.ca_file if text.ca_file else None,
-        connections=text.connections,
-        allow_http=text.allow_http,
-    )
-
-
-def _model(text: schema.Model, upstreams: Mapping[str, UpstreamConfig]) -> ModelConfig:
-    pairs = (route.split("/", 1) for route in text.routes)
-    return ModelConfig(
-        routes=tuple(
-            RouteConfig(upstream, model, _over(upstreams[upstream].timeouts, text.timeouts))
-            for upstream, model in pairs
-        ),
-        patience=units.pause(text.patience),
-    )
-
-
-def _key(text: schema.Key) -> KeyConfig:
-    return KeyConfig(
-        name=text.name,
-        secret=text.secret,
-        project=text.project,
-        models=frozenset(text.models) if text.models is not None else None,
-        limits=RateLimits(rpm=text.limits.rpm, parallel=text.limits.parallel),
-        expires=units.moment(text.expires) if text.expires is not None else None,
-    )
-
-
-def _price(text: schema.Price) -> PriceConfig:
-    cached = units.rate(text.cached) if text.cached is not None else None
-    return PriceConfig(units.rate(text.input), units.rate(text.output), cached)
-
-
-def _over(base: Timeouts, text: schema.Timeouts | schema.ModelTimeouts) -> Timeouts:
-    given = msgspec.structs.asdict(text).items()
-    return replace(base, **{k: units.duration(v) for k, v in given if v is not None})

@@ -35,6 +35,7 @@ store: sqlite:headworks.db        # ledger and keys, relative to the working dir
 #   level: info                   # debug, info, warning, error
 #   format: json                  # or text
 #   calls: true                   # one line per call
+#   file: calls.jsonl             # where these go; `headworks logs` reads it
 
 # retry:
 #   attempts: 3                   # per call, over all routes; 1 to 3
@@ -54,6 +55,8 @@ upstreams:
     # ca_file: private-ca.pem     # trusted instead of the system's authorities
     # connections: 1000
     # allow_http: false           # http:// is for this machine only
+    # breaker: {failures: 0.5, open: 5s}   # when a failing route is left alone; false for never
+    # retry_budget: {share: 0.2, floor: 3} # retries per request, and a second
 
 # Names that apps ask for. A model that is not named here goes to its upstream unchanged.
 models:
@@ -61,6 +64,12 @@ models:
     routes: [openai/gpt-6-sol, openai/gpt-6-luna]     # fallback in this order
     # patience: 5s                # how long to wait for the same route before the next one
     # timeouts: {first_byte: 20s}
+    # stream: {commit: complete}  # or first_token, or {after: 200}: characters held back
+    # on: {rate_limit: [openai/gpt-6-luna]}          # other routes for one kind of failure
+    # content_filter: {answer: I cannot help with that.}   # or {reroute: other}, or propagate
+    # context: drop_oldest        # of a request that is longer than the model's window
+  # spread:                       # groups choose for each call: weighted, least_latency, cheapest
+  #   routes: [{weighted: {openai/gpt-6-sol: 9, openai/gpt-6-luna: 1}}]
 
 # Keys that apps use. `headworks keys create` makes them without touching this file.
 # keys:
@@ -74,6 +83,10 @@ models:
 # Prices in US dollars per million tokens, laid over the built-in catalogue.
 # prices:
 #   my-model: {input: 1.25, output: 10, cached: 0.125}
+
+# What models take, laid over the built-in catalogue; routes that cannot are left out.
+# capabilities:
+#   gpt-6-luna: {context: 128000, vision: false}
 """
 
 

@@ -72,6 +72,16 @@ def duration(value: float | str) -> float:
     return read
 
 
+def lateness(value: float | str) -> float | None:
+    """Read a wait after which an answer is late, as seconds above 0; None is "p95"."""
+    if value == "p95":
+        return None
+    try:
+        return duration(value)
+    except ValueError as error:
+        raise ValueError(f"{error}; or write p95") from None
+
+
 def size(value: int | str) -> int:
     """Read a size, as bytes: "20MB" is 20,000,000, "20MiB" is 20,971,520, 4096 is itself."""
     if isinstance(value, str):

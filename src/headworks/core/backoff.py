@@ -3,9 +3,13 @@
 from dataclasses import dataclass
 
 from headworks.errors import Retry
+from headworks.types import Refusal
 
 MOST_HERE = 2
 """Attempts on one route while another one is left: a second failure is no accident."""
+
+MOST_ONCE = 2
+"""Attempts in all at what is worth one more attempt only."""
 
 LONGEST_KEPT = 60.0
 """Seconds a caller is kept waiting for its only route; a longer wait is the caller's to plan."""
@@ -55,7 +59,8 @@ class Backoff:
         self, retry: Retry, retry_after: float | None, jitter: float, at: Situation
     ) -> Step | None:
         """Return the next step, None to give up; `jitter` is drawn from [0, 1)."""
-        if retry is Retry.NEVER or at.attempts >= self.attempts:
+        most = min(self.attempts, MOST_ONCE) if retry is Retry.ONCE else self.attempts
+        if retry is Retry.NEVER or at.attempts >= most:
             return None
         is_worn = at.has_other and at.here >= MOST_HERE
         if retry is Retry.OTHER_ROUTE or is_worn:
@@ -70,3 +75,15 @@ class Backoff:
         """Return the seconds to wait after the failed attempt number `attempts`, from 1."""
         wait = jitter * min(self.longest, self.first * 2.0 ** (attempts - 1))
         return max(wait, retry_after or 0.0)
+
+
+def held_back(refusal: Refusal, at: Situation, held: float = 0.0) -> Step | None:
+    """Return the step where the route itself keeps a call back for longer than it would wait.
+
+    Another route takes over; an only one is waited for, if it pauses. `held` is what it has waited.
+    """
+    if at.has_other:
+        return Step(other_route=True)
+    wait = refusal.wait
+    is_worth = refusal.reason == "cooling" and held + wait <= LONGEST_KEPT and wait < at.remaining
+    return Step(other_route=False, wait=wait) if is_worth else None

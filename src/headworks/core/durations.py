@@ -33,9 +33,10 @@ def retry_after(headers: Headers, now: float) -> float | None:
     (RFC 9110 §10.2.3). Negative, endless and absurd values are ignored.
     """
     fields = dict(headers)
-    wait = _number(fields.get(b"retry-after-ms"))
-    wait = wait / 1000 if wait is not None else _after(fields.get(b"retry-after"), now)
-    return wait if wait is not None and 0 <= wait <= LONGEST_RETRY_AFTER else None
+    finer = _number(fields.get(b"retry-after-ms"))
+    waits = (None if finer is None else finer / 1000, _after(fields.get(b"retry-after"), now))
+    believed = (one for one in waits if one is not None and 0 <= one <= LONGEST_RETRY_AFTER)
+    return next(believed, None)
 
 
 def _number(value: bytes | None) -> float | None:

@@ -1,14 +1,38 @@
 """Which part of the API a path belongs to, and what that part needs."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 from urllib.parse import quote, unquote_to_bytes
 
 from headworks.errors import MethodNotAllowed, PathNotAllowed, PathNotFound
+from headworks.types import Request, Route, Timeouts
 
 Dialect = Literal["chat", "responses", "opaque"]
 """How a stream of this endpoint reads: its events, its end, where its usage is."""
+
+RequestType = Literal[
+    "chat.completions",
+    "completions",
+    "responses",
+    "embeddings",
+    "moderations",
+    "images",
+    "audio",
+    "videos",
+    "files",
+    "uploads",
+    "batches",
+    "vector_stores",
+    "fine_tuning",
+    "evals",
+    "conversations",
+    "containers",
+    "assistants",
+    "threads",
+    "models",
+]
+"""The parts of the API that a configuration may speak of, as `Endpoint.name` spells them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +56,7 @@ class Endpoint:
 
 
 _POST = frozenset({"POST"})
+_SAFE = frozenset({"GET", "HEAD", "PUT", "DELETE"})
 _ANY = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"})
 
 _KNOWN = {
@@ -67,6 +92,27 @@ def endpoint(method: str, path: str) -> Endpoint:
         allowed = ", ".join(sorted(known.methods))
         raise MethodNotAllowed(f"{path} does not answer to {method}; it takes {allowed}.")
     return known
+
+
+def is_repeatable(request: Request) -> bool:
+    """Return whether sending it twice does no harm but its cost."""
+    if request.method in _SAFE:
+        return True
+    has_effects = request.fields.get("conversation") or request.fields.get("background")
+    return endpoint(request.method, request.path).repeatable and not has_effects
+
+
+def waits(timeouts: Timeouts, request: Request) -> Timeouts:
+    """Return the timeouts that hold for requests of this type."""
+    if not timeouts.by_type:
+        return timeouts
+    return timeouts.of(endpoint(request.method, request.path).name)
+
+
+def timed(route: Route, request: Request) -> Route:
+    """Return the route with the waits for such requests: by them it is judged who was late."""
+    held = waits(route.timeouts, request)
+    return route if held is route.timeouts else replace(route, timeouts=held)
 
 
 def normalise(path: str) -> str:

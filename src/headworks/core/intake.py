@@ -30,6 +30,8 @@ _KEYS = frozenset({b"authorization", b"api-key"})
 _MARGIN = 1.0
 """Seconds before the end of a client's patience at which our answer is to be there."""
 
+_LONGEST_MODEL = 256
+"""Characters: names are kept, in memory and in the ledger, whether or not there is such a model."""
 _LONGEST_TAG = 256
 _MOST_TAGS = 16
 _NO_TAGS = Tags()
@@ -102,6 +104,9 @@ def _fields(
         raise InvalidRequest("You must provide a model parameter.", param="model")
     if model is not None and not isinstance(model, str):
         raise InvalidRequest("model must be a string.", param="model")
+    if model is not None and len(model) > _LONGEST_MODEL:
+        message = f"model must have at most {_LONGEST_MODEL} characters."
+        raise InvalidRequest(message, param="model")
     if not isinstance(fields.get("stream") or False, bool):
         raise InvalidRequest("stream must be true or false.", param="stream")
     return fields

@@ -33,6 +33,7 @@ _FORM: Final = re.compile(
     rf"{PREFIX}([0-9A-Za-z]{{{ID_LENGTH}}})_[0-9A-Za-z]{{{_SECRET_LENGTH + _CHECKSUM_LENGTH}}}"
 )
 _ID: Final = re.compile(rf"{PREFIX}([0-9A-Za-z]{{{ID_LENGTH}}})_")
+_ANYWHERE: Final = re.compile(rf"{PREFIX}[0-9A-Za-z]{{{ID_LENGTH}}}_[0-9A-Za-z]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +83,11 @@ def mask(text: str) -> str:
     if (form := _ID.match(text)) is not None:
         return f"{PREFIX}{form[1][:3]}…{form[1][-4:]}"
     return f"{PREFIX}…" if text.startswith(PREFIX) else "***"
+
+
+def redact_keys(text: str) -> str:
+    """Return the text with every virtual key in it, whole or cut, masked."""
+    return _ANYWHERE.sub(lambda found: mask(found[0]), text) if PREFIX in text else text
 
 
 def _checksum(body: str) -> str:

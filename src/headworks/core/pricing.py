@@ -223,7 +223,7 @@ def _plain(content: bytes | bytearray, tier: object) -> Usage | None:
         return None
     try:
         report = _decode_plain(content)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
     whole, output = report.prompt_tokens, report.completion_tokens
     read = report.prompt_tokens_details or _NOTHING_READ

@@ -1,14 +1,18 @@
 """Where a request may go: from the name that an app asks for to routes at upstreams."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import msgspec
 
-from headworks.errors import ModelNotFound
-from headworks.types import Caller, Plan, Request, Response, Route, Timeouts
+from headworks.core.capability import Fitness
+from headworks.core.groups import Conditions, Group, ordered
+from headworks.core.trail import left_out
+from headworks.errors import Failure, ModelNotFound
+from headworks.types import Caller, Need, Plan, Request, Response, Route, Timeouts, Tried, Usage
 
 DEFAULT_PATIENCE = 5.0
+_ALL_FIT: Mapping[str, Need] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +28,79 @@ def routes(upstream: str, target: Target, model: str, timeouts: Timeouts) -> tup
     return tuple(Route(upstream, model, name, timeouts) for name in target.credentials)
 
 
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A plan that depends on the call: groups choose an order, models that cannot are left out.
+
+    Attributes:
+        plan: What holds for every call; its routes are all there are, as they were written.
+        groups: The same routes in their groups; `on` likewise those of the plan's `on`.
+        fitness: Tells which models cannot take a request, None where all can do the same.
+        has_order: Whether the groups come in the same order for each call; `has_order_on` likewise.
+    """
+
+    plan: Plan
+    groups: tuple[Group, ...]
+    on: Mapping[Failure, tuple[Group, ...]]
+    fitness: Fitness | None
+    conditions: Conditions
+
+    has_order: bool = field(init=False)
+    has_order_on: bool = field(init=False)
+
+    def __post_init__(self) -> None:
+        on = (group for groups in self.on.values() for group in groups)
+        object.__setattr__(self, "has_order", all(group.is_fixed for group in self.groups))
+        object.__setattr__(self, "has_order_on", all(group.is_fixed for group in on))
+
+    def settled(self) -> "Plan | Draft":
+        """Return the plan itself where each call gets the same."""
+        is_plan = self.fitness is None and self.has_order and self.has_order_on
+        return self.plan if is_plan else self
+
+    def plan_for(self, request: Request, estimate: Usage) -> Plan:
+        """Return the plan of one call; where no model can take it, none is left out.
+
+        What the provider itself says of such a request tells its caller most.
+        """
+        fitness = self.fitness
+        unfit = fitness.unfit(request, estimate) if fitness is not None else _ALL_FIT
+        if unfit and all(one.place in unfit for group in self.groups for one in group.members):
+            unfit = _ALL_FIT
+        plan = self.plan
+        if not unfit and self.has_order and self.has_order_on:
+            return plan
+        routes, on = plan.routes, plan.on
+        if unfit or not self.has_order:
+            routes = self._routes(self.groups, unfit, estimate)
+        if unfit or not self.has_order_on:
+            on = {
+                failure: tuple(dict.fromkeys(self._routes(groups, unfit, estimate)))
+                for failure, groups in self.on.items()
+            }
+        first, behind = self._left_out(unfit) if unfit else ((), ())
+        return replace(plan, routes=routes, on=on, unfit=first, unfit_behind=behind)
+
+    def _routes(
+        self, groups: Iterable[Group], unfit: Mapping[str, Need], estimate: Usage
+    ) -> tuple[Route, ...]:
+        routes: list[Route] = []
+        for group in groups:
+            members = [one for one in group.members if one.place not in unfit]
+            routes += ordered(group.strategy, members, estimate, self.conditions)
+        return tuple(routes)
+
+    def _left_out(self, unfit: Mapping[str, Need]) -> tuple[tuple[Tried, ...], tuple[Tried, ...]]:
+        """Return what the trail says of the unfit: those before the first that can, the others."""
+        before = dict(_before(self.groups, unfit))
+        chains = (self.groups, *self.on.values())
+        members = (one for groups in chains for group in groups for one in group.members)
+        all_ = {one.place: one.routes[0] for one in members if one.place in unfit}
+        first = tuple(left_out(route, unfit[place]) for place, route in before.items())
+        rest = ((place, route) for place, route in all_.items() if place not in before)
+        return first, tuple(left_out(route, unfit[place]) for place, route in rest)
+
+
 class NamedRouter:
     """Plans by name: a configured name, "upstream/model", or the model as it is.
 
@@ -31,12 +108,12 @@ class NamedRouter:
     to the first one, under the name it was asked for.
     """
 
-    def __init__(self, targets: Mapping[str, Target], plans: Mapping[str, Plan]) -> None:
+    def __init__(self, targets: Mapping[str, Target], plans: Mapping[str, Plan | Draft]) -> None:
         self._targets = dict(targets)
         self._plans = dict(plans)
         self._first = next(iter(self._targets), None)
 
-    def plan(self, request: Request) -> Plan:
+    def plan(self, request: Request, estimate: Usage) -> Plan:
         """Return the routes to try, in order.
 
         Raises:
@@ -45,7 +122,7 @@ class NamedRouter:
         model = request.model
         plan = self._plans.get(model)
         if plan is not None:
-            return plan
+            return plan if isinstance(plan, Plan) else plan.plan_for(request, estimate)
         prefix, slash, rest = model.partition("/")
         name = prefix if slash and rest and prefix in self._targets else self._first
         if name is None:
@@ -53,6 +130,18 @@ class NamedRouter:
         target = self._targets[name]
         sent = rest if slash and name == prefix else model
         return Plan(routes(name, target, sent, target.timeouts), DEFAULT_PATIENCE)
+
+
+def _before(groups: Iterable[Group], unfit: Mapping[str, Need]) -> Iterator[tuple[str, Route]]:
+    """Yield the unfit routes that might have been asked first."""
+    for group in groups:
+        for member in group.members:
+            if member.place in unfit:
+                yield member.place, member.routes[0]
+            elif group.strategy == "order":
+                return
+        if any(member.place not in unfit for member in group.members):
+            return
 
 
 class ModelListing:

@@ -44,6 +44,7 @@ class SSEDecoder:
         self._searched = len(buffer)
         if end < 0:
             if len(buffer) > self._most:
+                self._buffer, self._searched = bytearray(), 0
                 raise MalformedEvent(f"The provider sent an event of over {self._most:,} bytes.")
             return []
         blocks = bytes(buffer[:end]).split(b"\n\n")

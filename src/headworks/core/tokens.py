@@ -22,6 +22,8 @@ CHARACTERS_PER_TOKEN = 4
 IMAGE_TOKENS = 765
 """An image of unknown size, in detail: 1024 x 1024 by the tile formula."""
 
+_BOUNDS = ("max_completion_tokens", "max_tokens", "max_output_tokens")
+_MOST_OUTPUT = 1_000_000
 _IMAGE_BASE, _IMAGE_TILE = 85, 170
 _PER_MESSAGE, _PER_NAME = 3, 1
 _SCHEMA_SAVING = 48  # a response schema costs 33 to 64 tokens less than its JSON
@@ -74,6 +76,15 @@ def count_request(fields: Mapping[str, Any], count: Count, kind: Kind | None = N
     if kind == "completions":
         return _strings(fields.get("prompt"), count) + _text(fields.get("suffix"), count)
     return _strings(fields.get("input"), count)
+
+
+def output_bound(fields: Mapping[str, Any]) -> int | None:
+    """Return the most tokens that a request lets its answer have, None when it does not say."""
+    for name in _BOUNDS:
+        value = fields.get(name)
+        if isinstance(value, int) and not isinstance(value, bool) and value > 0:
+            return min(value, _MOST_OUTPUT)
+    return None
 
 
 def image_tokens(size: tuple[int, int] | None = None, detail: object = "auto") -> int:
@@ -144,7 +155,7 @@ def _content(content: object, count: Count) -> int:
 
 
 def _part(part: Mapping[str, Any], count: Count) -> int:
-    kind = part.get("type")
+    kind = _string(part.get("type"))
     if kind == "image_url":
         image = _map(part.get("image_url"))
         return image_tokens(_png_size(image.get("url")), image.get("detail"))

@@ -14,13 +14,14 @@ from headworks.errors import (
     UpstreamAnswered,
     UpstreamError,
 )
-from headworks.types import Call, Headers, Response
+from headworks.types import Call, Headers, Response, Tried
 
 _JSON = (b"content-type", b"application/json")
 _PASSED = frozenset(
     {
         b"accept-ranges",
         b"content-disposition",
+        b"content-encoding",
         b"content-range",
         b"content-type",
         b"etag",
@@ -90,8 +91,20 @@ def call_headers(call: Call, now: float) -> list[tuple[bytes, bytes]]:
         (b"x-headworks-overhead-ms", b"%.3f" % overhead),
     ]
     if call.route is not None:
-        fields.append((b"x-headworks-route", _visible(str(call.route)[:_LONGEST_ROUTE])))
+        fields.append((b"x-headworks-route", _visible(str(call.route))[:_LONGEST_ROUTE]))
+    if call.trail:
+        fields.append((b"x-headworks-trail", b"; ".join(map(_abridged, call.trail))))
+    if call.filtered:
+        fields.append((b"x-headworks-filtered", call.filtered.encode()))
+    if call.fitted is not None:
+        fields.append((b"x-headworks-context", _visible(str(call.fitted))))
     return fields
+
+
+def _abridged(one: Tried) -> bytes:
+    """Return a failed attempt as callers see it, as in `openai/gpt-6-sol rate_limit 2.0s`."""
+    wait = f" {one.wait:.1f}s" if one.wait else ""
+    return _visible(str(one.route))[:_LONGEST_ROUTE] + f" {one.failure}{wait}".encode()
 
 
 def _visible(text: str) -> bytes:
@@ -117,11 +130,11 @@ def retry_headers(error: CallError, call: Call | None = None) -> Headers:
     """Return what tells official clients whether and when to try again; they obey it.
 
     `x-should-retry` is true only where the same request may succeed later and nobody has tried
-    again on the caller's behalf.
+    again on the caller's behalf, nor was kept from it by the upstream's retry budget: that bounds
+    the retries of clients too.
     """
     wait = error.retry_after
-    attempts = 0 if call is None else call.attempts
-    should = (b"x-should-retry", b"true" if _should_retry(error, attempts) else b"false")
+    should = (b"x-should-retry", b"true" if _should_retry(error, call) else b"false")
     if wait is None:
         return (should,)
     return (
@@ -131,7 +144,10 @@ def retry_headers(error: CallError, call: Call | None = None) -> Headers:
     )
 
 
-def _should_retry(error: CallError, attempts: int) -> bool:
+def _should_retry(error: CallError, call: Call | None) -> bool:
+    attempts, trail = (0, ()) if call is None else (call.attempts, call.trail)
+    if any("budget" in {one.failure, one.why} for one in trail):
+        return False
     if (error.retry_after or 0.0) > _OBEYED:
         return False
     if isinstance(error, NoRouteLeft):

@@ -1,11 +1,10 @@
-"""The admin plane: is the process alive, is it ready, what does it measure."""
+"""The admin plane: is the process alive, is it ready, what does it measure; and the API beside."""
 
 import ipaddress
-from collections.abc import Callable, Mapping, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import msgspec
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -14,13 +13,8 @@ from starlette.routing import Route
 
 from headworks.gateway.lifecycle import Lifecycle
 from headworks.gateway.listener import Receive, Send
+from headworks.gateway.replies import SAFETY, answer, refuse
 
-_SAFETY = {
-    "cache-control": "no-store",
-    "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
-    "referrer-policy": "no-referrer",
-    "x-content-type-options": "nosniff",
-}
 _METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
@@ -33,6 +27,7 @@ class AdminSources:
         configuration: Returns "current", or why a newer file was not taken.
         ledger_ok: Whether the ledger can be written.
         upstreams: Returns the state of each upstream by name: "reachable", "degraded" or "unknown".
+        api: Further routes.
     """
 
     lifecycle: Lifecycle
@@ -42,6 +37,7 @@ class AdminSources:
     configuration: Callable[[], str] = lambda: "current"
     ledger_ok: Callable[[], bool] = lambda: True
     upstreams: Callable[[], Mapping[str, str]] = dict[str, str]
+    api: Sequence[Route] = ()
 
 
 def admin_app(
@@ -50,19 +46,20 @@ def admin_app(
     """Return the admin plane, for requests that name `listen`, this machine or one of `hosts`."""
 
     async def healthz(_: Request) -> Response:
-        return _json(200, {"status": "ok"})
+        return answer(200, {"status": "ok"})
 
     async def readyz(_: Request) -> Response:
         reason = _unready(sources)
-        return _json(200 if reason is None else 503, _readiness(sources, reason))
+        return answer(200 if reason is None else 503, _readiness(sources, reason))
 
     async def metrics(_: Request) -> Response:
-        return Response(sources.metrics(), headers={**_SAFETY, "content-type": _METRICS_TYPE})
+        return Response(sources.metrics(), headers={**SAFETY, "content-type": _METRICS_TYPE})
 
     routes = [
         Route("/healthz", healthz, methods=["GET"]),
         Route("/readyz", readyz, methods=["GET"]),
         Route("/metrics", metrics, methods=["GET"]),
+        *sources.api,
     ]
     app = Starlette(routes=routes, exception_handlers={HTTPException: _refuse})
     app.router.redirect_slashes = False
@@ -115,7 +112,7 @@ class HostGate:
         if self.allows(host):
             await self._app(scope, receive, send)
         else:
-            refusal = _error(403, "host_not_allowed", "This host name is not served here.")
+            refusal = refuse(403, "host_not_allowed", "This host name is not served here.")
             await refusal(scope, receive, send)
 
     def allows(self, host: str) -> bool:
@@ -144,18 +141,5 @@ def _address(name: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
 async def _refuse(_: Request, error: Exception) -> Response:
     status = error.status_code if isinstance(error, HTTPException) else 500
     if status == 405:  # noqa: PLR2004 - HTTP's own number
-        return _error(405, "method_not_allowed", "Only GET and HEAD are served here.")
-    return _error(status, "not_found", "There is nothing at this address.")
-
-
-def _error(status: int, code: str, message: str) -> Response:
-    error = {"message": message, "type": "invalid_request_error", "param": None, "code": code}
-    return _json(status, {"error": error})
-
-
-def _json(status: int, content: Mapping[str, object]) -> Response:
-    return Response(
-        msgspec.json.encode(content),
-        status,
-        headers={**_SAFETY, "content-type": "application/json"},
-    )
+        return refuse(405, "method_not_allowed", "This address does not answer to this method.")
+    return refuse(status, "not_found", "There is nothing at this address.")

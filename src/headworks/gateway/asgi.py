@@ -8,7 +8,7 @@ from headworks.core.intake import presented_key, read_request
 from headworks.engine import Engine
 from headworks.errors import BodyTooLarge, InvalidRequest, WebSocketUnsupported
 from headworks.gateway.exchange import DEPARTURE
-from headworks.types import Request, Response
+from headworks.types import Presence, Request, Response
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -43,7 +43,7 @@ class Gateway:
         try:
             await self._answer(self._engine(), scope, exchange)
         except asyncio.CancelledError:
-            if not exchange.is_deserted or exchange.task.uncancel():
+            if not exchange.is_cut or exchange.task.uncancel():
                 raise  # somebody else wants an end of this
         finally:
             exchange.close()
@@ -52,12 +52,13 @@ class Gateway:
         try:
             request = await self._read(scope, exchange)
             exchange.watch(scope)
-            async with engine.call(request, presented_key(scope["headers"])) as response:
+            key = presented_key(scope["headers"])
+            async with engine.call(request, key, exchange.presence) as response:
                 await exchange.respond(response)
         except _CallerGone:
             return
         except Exception as error:
-            if exchange.has_begun:
+            if exchange.has_begun and not exchange.presence.is_gone:
                 raise  # too late for an answer: the connection breaks, which says the same
             await exchange.respond(engine.refusal(error))
 
@@ -71,7 +72,12 @@ class Gateway:
 
 
 class _Exchange:
-    """One request and its response on the ASGI side, with an eye on the caller's presence."""
+    """One request and its response on the ASGI side, with an eye on the caller's presence.
+
+    Attributes:
+        has_begun: Whether an answer has begun; `is_over` says that all of it was handed over.
+        is_cut: Whether the task was cancelled because its caller has gone.
+    """
 
     __slots__ = (
         "_method",
@@ -80,8 +86,9 @@ class _Exchange:
         "_send",
         "_watcher",
         "has_begun",
-        "is_deserted",
+        "is_cut",
         "is_over",
+        "presence",
         "task",
     )
 
@@ -91,7 +98,8 @@ class _Exchange:
         self.task: asyncio.Task[Any] = task
         self.has_begun = False
         self.is_over = False
-        self.is_deserted = False
+        self.is_cut = False
+        self.presence = Presence()
         self._method = method
         self._receive = receive
         self._send = send
@@ -127,9 +135,10 @@ class _Exchange:
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def watch(self, scope: Scope) -> None:
-        """From now on cancel the call, once, when the caller hangs up before its end.
+        """From now on notice, once, when the caller hangs up before the end of its call.
 
-        Our own server tells of it; for another one a task listens.
+        The call is cancelled then, or goes on unheard where its key says so. Our own server tells
+        of it; for another one a task listens.
         """
         self._on_departure = scope.get("extensions", {}).get(DEPARTURE)
         if self._on_departure is not None:
@@ -139,7 +148,10 @@ class _Exchange:
             self._watcher = loop.create_task(self._wait_for_departure())
 
     async def respond(self, response: Response) -> None:
-        """Send the response; wait where the caller reads slower than the answer comes."""
+        """Send the response; wait where the caller reads slower than the answer comes.
+
+        Once the caller is gone, what comes is dropped, up to the call's credit.
+        """
         content = response.content
         headers = list(response.headers)
         if isinstance(content, bytes) and (content or self._tells_length(response.status)):
@@ -152,8 +164,12 @@ class _Exchange:
             self.is_over = True
             await self._send({"type": "http.response.body", "body": content})
             return
+        presence = self.presence
         async for chunk in content:
-            await self._send({"type": "http.response.body", "body": chunk, "more_body": True})
+            if not presence.is_gone:
+                await self._send({"type": "http.response.body", "body": chunk, "more_body": True})
+            elif not presence.drop(chunk):
+                return
         self.is_over = True
         await self._send({"type": "http.response.body", "body": b""})
 
@@ -174,9 +190,16 @@ class _Exchange:
         self._leave()
 
     def _leave(self) -> None:
-        if not self.is_over and not self.is_deserted:
-            self.is_deserted = True
+        if self.is_over or self.presence.is_gone:
+            return
+        self._send = _drop
+        if not self.presence.leave():
+            self.is_cut = True
             self.task.cancel()
+
+
+async def _drop(_message: Message) -> None:
+    """Take a message that nobody would read."""
 
 
 def _length(value: bytes) -> int:

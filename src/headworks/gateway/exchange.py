@@ -163,9 +163,10 @@ class Exchange(RequestResponseCycle):
                 leave()
 
     def disconnect(self) -> None:
-        """Tell the app that the caller is gone."""
+        """Tell the app that the caller is gone; what it sends from now on is dropped."""
         self.disconnected = True
         self.message_event.set()
+        self._connection.flow.resume_writing()  # a caller who takes nothing is not waited for
         if self._leave is not None:
             self._leave()
 

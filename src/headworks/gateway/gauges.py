@@ -3,6 +3,8 @@
 from collections.abc import Callable
 
 from headworks.build import Assembly
+from headworks.config.settings import flat
+from headworks.core.breaker import State
 from headworks.upstream.http1 import Statistics
 
 _CONNECTIONS: tuple[tuple[str, str, Callable[[Statistics], int]], ...] = (
@@ -20,11 +22,13 @@ _DONE: tuple[tuple[str, str, Callable[[Statistics], int]], ...] = (
         lambda of: of.discarded_total,
     ),
 )
+_STATES: dict[State, float] = {"closed": 0.0, "half-open": 1.0, "open": 2.0}
 
 
 def show_state(assembly: Assembly) -> None:
-    """Let the assembly's metrics show its upstreams, ledger, journals and keys."""
+    """Let the assembly's metrics show its upstreams, routes, ledger, journals and keys."""
     _show_upstreams(assembly)
+    _show_health(assembly)
     _show_ledger(assembly)
     metrics, keys = assembly.metrics, assembly.keys
     metrics.gauge(
@@ -66,6 +70,58 @@ def _show_upstreams(assembly: Assembly) -> None:
         metrics.gauge(f"headworks_upstream_{name}", text, by_upstream(read), "upstream")
     for name, text, read in _DONE:
         metrics.counter(f"headworks_upstream_{name}", text, by_upstream(read), "upstream")
+
+
+def _show_health(assembly: Assembly) -> None:
+    metrics, of = assembly.metrics, assembly.health.statistics
+    metrics.gauge(
+        "headworks_breaker_state",
+        "Whether calls pass to the route: 0 closed (they do), 1 half-open, 2 open; the worst of its "
+        "credentials.",
+        lambda: _breaker_states(assembly),
+        "route",
+    )
+    metrics.gauge(
+        "headworks_upstream_paced_routes",
+        "Routes that are held to a pace since the provider asked to slow down.",
+        lambda: {one.name: sum(route.pace is not None for route in one.routes) for one in of()},
+        "upstream",
+    )
+    metrics.gauge(
+        "headworks_retry_budget_left",
+        "Retries that the upstream may get now.",
+        lambda: {one.name: one.retries_left for one in of()},
+        "upstream",
+    )
+    metrics.counter(
+        "headworks_breaker_opened_total",
+        "Times that a breaker opened because calls failed.",
+        lambda: {one.name: one.opened for one in of()},
+        "upstream",
+    )
+    metrics.counter(
+        "headworks_route_cooldowns_total",
+        "Pauses that the provider asked for, and credentials found without quota.",
+        lambda: {one.name: one.cooldowns for one in of()},
+        "upstream",
+    )
+    metrics.counter(
+        "headworks_retries_refused_total",
+        "Retries that were not made because the budget was used up.",
+        lambda: {one.name: one.refused for one in of()},
+        "upstream",
+    )
+
+
+def _breaker_states(assembly: Assembly) -> dict[str, float]:
+    """Return each route's state; those of models that nobody has announced are one route."""
+    ways = (way for model in assembly.config.models.values() for way in flat(model.routes))
+    states = {str(way): 0.0 for way in ways}
+    for upstream in assembly.health.statistics():
+        for one in upstream.routes:
+            route = f"{one.upstream}/{assembly.metrics.label(one.model)}"
+            states[route] = max(states.get(route, 0.0), _STATES[one.state])
+    return states
 
 
 def _show_ledger(assembly: Assembly) -> None:

@@ -100,9 +100,13 @@ class HardenedProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self.sweep.forget(self)
         self._mute, self._pending = True, b""
+        self.eof_received()
+        super().connection_lost(exc)
+
+    @override
+    def eof_received(self) -> None:
         if self.exchange is not None and not self.exchange.response_complete:
             self.exchange.disconnect()
-        super().connection_lost(exc)
 
     @override
     def data_received(self, data: bytes) -> None:
@@ -297,11 +301,9 @@ class HardenedProtocol(HttpToolsProtocol):
 
     def _take_body(self) -> None:
         """Hand the body's bytes to the app."""
-        data, left = self._pending, self._left
-        if left is None:
-            self._pending = b""
-        else:
-            data, self._pending = data[:left], data[left:]
+        left = self._left
+        data, self._pending = self._pending[:left], b"" if left is None else self._pending[left:]
+        if left is not None:
             self._left = left - len(data)
         self._balance += len(data)
         self._framing_bytes += len(data)

@@ -15,6 +15,7 @@ from headworks.gateway.asgi import Gateway
 from headworks.gateway.gauges import show_state
 from headworks.gateway.lifecycle import Lifecycle
 from headworks.gateway.server import Hooks, Server, ServerOptions
+from headworks.gateway.upstreams import upstream_routes
 from headworks.observe.exposition import Exposition
 
 _log = logging.getLogger("headworks")
@@ -78,6 +79,7 @@ class Station:
             configuration=lambda: self.configuration,
             ledger_ok=lambda: not assembly.ledger.statistics().owed,
             upstreams=assembly.reachability.states,
+            api=upstream_routes(assembly.health),
         )
         return admin_app(sources, str(assembly.config.server.admin))
 
@@ -94,7 +96,7 @@ class Station:
         else:
             self.configuration = _CURRENT
             _log.info("configuration reloaded")
-            for warning in config.warnings:
+            for warning in self.assembly.config.warnings:
                 _log.warning("configuration: %s", warning)
 
     def _keep_old(self, problems: Iterable[str]) -> None:

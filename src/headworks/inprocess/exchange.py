@@ -10,18 +10,20 @@ another. The answer travels through an inbox, as these items in this order:
     BaseException       or what broke it, in place of any of the above; the last item
 
 A task runs ahead of a slow reader by at most `AHEAD` bytes. A reader who goes away cancels the
-task, once.
+task, once; unless its key says `drain` and an attempt is under way, whose answer the task then
+reads to its end for nobody.
 """
 
 import asyncio
 import threading
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, suppress
+from functools import partial
 from queue import Empty, SimpleQueue
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
-from headworks.types import Request, Response, Secret
+from headworks.types import Presence, Request, Response, Secret
 
 AHEAD = 64 * 1024
 """Bytes of a stream that may wait for their reader."""
@@ -33,9 +35,12 @@ class Carrier(Protocol):
     """What carries calls: an `Engine`."""
 
     def call(
-        self, request: Request, key: Secret | None
+        self, request: Request, key: Secret | None, presence: Presence | None = None
     ) -> AbstractAsyncContextManager[Response, bool | None]:
-        """Carry one call; the response lives inside the `async with` block."""
+        """Carry one call; the response lives inside the `async with` block.
+
+        `presence` learns when the caller leaves, and whether the call then goes on.
+        """
         ...
 
     def refusal(self, error: Exception) -> Response | Exception:
@@ -53,8 +58,13 @@ Reading = Callable[[], tuple[Request, Secret | None]]
 class Host(Protocol):
     """Where calls run: the loop that the engine lives in."""
 
-    def spawn(self, coroutine: Coroutine[Any, Any, object]) -> Callable[[], None]:
-        """Run a coroutine there; return what cancels it."""
+    def spawn(
+        self, coroutine: Coroutine[Any, Any, "Item"], ended: Callable[["asyncio.Task[Item]"], None]
+    ) -> Callable[[], object]:
+        """Run a coroutine there, and `ended` when nothing of it is left.
+
+        Returns what cancels it, to be called there.
+        """
         ...
 
     def call_soon(self, callback: Callable[[], object]) -> None:
@@ -67,21 +77,28 @@ class Host(Protocol):
 
 
 class Here:
-    """The loop that is running: for an engine that lives in its caller's own loop."""
+    """The loop that is running: for an engine that lives in its caller's own loop.
+
+    Attributes:
+        running: The tasks of all calls; one whose reader has gone is held by nobody else.
+    """
 
     __slots__ = ("_loop",)
+
+    running: ClassVar[set["asyncio.Task[Item]"]] = set()
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
 
-    def spawn(self, coroutine: Coroutine[Any, Any, object]) -> Callable[[], None]:
-        """Run a coroutine as a task; return what cancels it."""
+    def spawn(
+        self, coroutine: Coroutine[Any, Any, "Item"], ended: Callable[["asyncio.Task[Item]"], None]
+    ) -> Callable[[], object]:
+        """Run a coroutine as a task, and `ended` after it; return what cancels it, here."""
         task = self._loop.create_task(coroutine)
-
-        def cancel() -> None:
-            self.call_soon(task.cancel)
-
-        return cancel
+        self.running.add(task)
+        task.add_done_callback(self.running.discard)
+        task.add_done_callback(ended)
+        return task.cancel
 
     def call_soon(self, callback: Callable[[], object]) -> None:
         """Run a callback at the next round; also safe from a finaliser in another thread."""
@@ -198,21 +215,32 @@ class Exchange:
     `start`, `took`, `cancel` belong to the reader; the rest happens in the engine's loop.
     """
 
-    __slots__ = ("_cancel", "_has_begun", "_host", "_put", "_room", "_sent", "_taken", "is_ended")
+    __slots__ = (
+        "_cancel",
+        "_has_begun",
+        "_host",
+        "_presence",
+        "_put",
+        "_room",
+        "_sent",
+        "_taken",
+        "is_ended",
+    )
 
     def __init__(self, host: Host, put: Callable[[Item], None]) -> None:
         self._host = host
+        self._presence = Presence()
         self._put = put
         self._sent = 0
         self._taken = 0
         self._room: asyncio.Future[None] | None = None
-        self._cancel: Callable[[], None] | None = None
+        self._cancel: Callable[[], object] | None = None
         self._has_begun = False
         self.is_ended = False
 
     def start(self, engine: Engine, read: Reading) -> None:
         """Send the call on its way."""
-        self._cancel = self._host.spawn(self._carry(engine, read))
+        self._cancel = self._host.spawn(self._carry(engine, read), self._end)
 
     def took(self, item: Item) -> None:
         """Note that the reader took an item."""
@@ -227,34 +255,58 @@ class Exchange:
         """Give the call up, unless its end was taken. Idempotent, from any thread."""
         cancel, self._cancel = self._cancel, None
         if cancel is not None and not self.is_ended:
+            self._host.call_soon(partial(self._leave, cancel))
+
+    def _leave(self, cancel: Callable[[], object]) -> None:
+        if self._presence.leave():
+            self._put(None)  # the reader has its end now, the call later
+            self._make_room()
+        else:
             cancel()
 
-    async def _carry(self, engine: Engine, read: Reading) -> None:
+    async def _carry(self, engine: Engine, read: Reading) -> Item:
+        """Carry the call; return the last item for its reader. Never raises."""
         last: Item = None
         carrier: Carrier | None = None
         try:
             carrier = await engine()
-            async with carrier.call(*read()) as response:
+            async with carrier.call(*read(), self._presence) as response:
                 if isinstance(response.content, bytes):
                     last = response
                 else:
                     self._has_begun = True
                     self._put(response)
-                    async for chunk in response.content:
-                        await self._hand_over(chunk)
+                    await self._hand_over(response.content)
         except Exception as error:  # noqa: BLE001 - the reader's to raise, not this task's
             last = error if carrier is None or self._has_begun else carrier.refusal(error)
         except BaseException as fault:  # noqa: BLE001 - likewise
             last = fault
-        self._put(last)
+        return last
 
-    async def _hand_over(self, chunk: bytes) -> None:
-        self._sent += len(chunk)
-        self._put(chunk)
-        while self._sent - self._taken > AHEAD:
+    def _end(self, task: "asyncio.Task[Item]") -> None:
+        """Hand over the last item, when the call is not counted as running any more."""
+        self._put(asyncio.CancelledError() if task.cancelled() else task.result())
+
+    async def _hand_over(self, content: AsyncIterator[bytes]) -> None:
+        """Hand over a stream; once the reader is gone, drop it, up to the call's credit."""
+        presence = self._presence
+        async for chunk in content:
+            if not presence.is_gone:
+                self._sent += len(chunk)
+                self._put(chunk)
+                if self._is_far_ahead():
+                    await self._wait_for_room()
+            elif not presence.drop(chunk):
+                return
+
+    def _is_far_ahead(self) -> bool:
+        return self._sent - self._taken > AHEAD and not self._presence.is_gone
+
+    async def _wait_for_room(self) -> None:
+        while self._is_far_ahead():
             # Announced before the second look, as in TaskInbox.
             self._room = asyncio.get_running_loop().create_future()
-            if self._sent - self._taken > AHEAD:
+            if self._is_far_ahead():
                 await self._room
             self._room = None
 

@@ -176,7 +176,11 @@ def open(  # noqa: A001 - read as `headworks.open`
     Raises:
         ConfigurationError: The configuration is not valid; it names every problem.
     """
-    loaded = _load(config, os.environ if environ is None else environ)
+    from headworks.system import SystemClock
+    from headworks.wiring.standing import with_standing
+
+    read = _load(config, os.environ if environ is None else environ)
+    loaded = with_standing(read, SystemClock().time())
 
     def assemble_trusting() -> Assembly:
         from headworks.build import assemble

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from contextvars import Context, copy_context
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
 
@@ -62,13 +62,18 @@ class Portal:
         with self._lock:
             self._started()
 
-    def spawn(self, coroutine: Coroutine[Any, Any, object]) -> Callable[[], None]:
-        """Run a coroutine in the loop, in the caller's context; return what cancels it.
+    def spawn(
+        self,
+        coroutine: Coroutine[Any, Any, T],
+        ended: Callable[["asyncio.Task[T]"], None] | None = None,
+    ) -> Callable[[], None]:
+        """Run a coroutine in the loop, in the caller's context; return what cancels it, there.
 
-        Nobody waits for its result: it must not raise.
+        Nobody waits for its result: it must not raise. `ended` is run in the loop with its task,
+        when that is not in flight any more.
         """
         context = copy_context()
-        spawned = _Spawned(self._tasks)
+        spawned = _Spawned(self._tasks, ended)
         try:
             self._refuse_fork()
             with self._lock:
@@ -77,7 +82,7 @@ class Portal:
         except RuntimeError:
             coroutine.close()
             raise
-        return lambda: self.call_soon(spawned.cancel)
+        return spawned.cancel
 
     def call_soon(self, callback: Callable[[], object]) -> None:
         """Run a callback in the loop; a loop that has ended does nothing any more."""
@@ -186,24 +191,30 @@ class Portal:
             loop.stop()
 
 
-class _Spawned:
+class _Spawned(Generic[T]):
     """A coroutine on its way into the loop; both methods run there, `start` first."""
 
-    __slots__ = ("_task", "_tasks")
+    __slots__ = ("_ended", "_task", "_tasks")
 
-    def __init__(self, tasks: set[asyncio.Task[Any]]) -> None:
+    def __init__(
+        self,
+        tasks: set[asyncio.Task[Any]],
+        ended: Callable[["asyncio.Task[T]"], None] | None,
+    ) -> None:
         self._tasks = tasks
-        self._task: asyncio.Task[object] | None = None
+        self._ended = ended
+        self._task: asyncio.Task[T] | None = None
 
-    def start(self, coroutine: Coroutine[Any, Any, object], context: Context) -> None:
+    def start(self, coroutine: Coroutine[Any, Any, T], context: Context) -> None:
         self._task = asyncio.get_running_loop().create_task(coroutine, context=context)
         self._tasks.add(self._task)
         self._task.add_done_callback(self._tasks.discard)
+        if self._ended is not None:  # after it has left the tasks: who hears of it finds it gone
+            self._task.add_done_callback(self._ended)
 
     def cancel(self) -> None:
-        # One round later, so that the coroutine has begun and can do its own cleaning up.
         if self._task is not None:
-            asyncio.get_running_loop().call_soon(self._task.cancel)
+            self._task.cancel()
 
 
 def _new_loop() -> asyncio.AbstractEventLoop:

@@ -5,13 +5,13 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import BinaryIO
+from typing import Protocol
 
 import msgspec
 
 from headworks.observe.log import Redaction
 from headworks.ports import Journal
-from headworks.types import Call
+from headworks.types import Call, Tried
 
 _log = logging.getLogger("headworks.observe")
 
@@ -34,7 +34,7 @@ def line_of(call: Call, shown: Callable[[str], str]) -> dict[str, object]:
         "project": None if caller is None else caller.project,
         "feature": shown(tags.feature[:_LONGEST]),
         "user": shown(tags.user[:_LONGEST]),
-        "model": shown(call.request.model[:_LONGEST]),
+        "model": shown(call.asked[:_LONGEST]),
         "route": None if call.route is None else shown(str(call.route)[:_LONGEST]),
         "status": call.status,
         "outcome": shown(call.outcome[:_LONGEST]),
@@ -46,12 +46,38 @@ def line_of(call: Call, shown: Callable[[str], str]) -> dict[str, object]:
         "cost_usd": None if call.cost is None else call.cost / _NANO,
         "duration_ms": _milliseconds(call.started, call.ended),
         "first_byte_ms": _milliseconds(call.started, call.answered),
-        "trail": [shown(step[:_LONGEST]) for step in call.trail],
+        "context": None if call.fitted is None else str(call.fitted),
+        "filtered": call.filtered or None,
+        "hedge": call.hedge or None,
+        "trail": [_step(one, shown) for one in call.trail],
+    }
+
+
+def _step(one: Tried, shown: Callable[[str], str]) -> dict[str, object]:
+    return {
+        "route": shown(str(one.route)[:_LONGEST]),
+        "failure": one.failure,
+        "code": shown(one.code[:_LONGEST]),
+        "next": one.next,
+        "why": one.why,
+        "wait_ms": round(one.wait * 1000),
     }
 
 
 def _milliseconds(start: float, end: float | None) -> float | None:
     return None if end is None else round((end - start) * 1_000_000) / 1000
+
+
+class Sink(Protocol):
+    """Where lines go."""
+
+    def write(self, lines: bytes, /) -> object:
+        """Take whole lines."""
+        ...
+
+    def flush(self) -> None:
+        """Hand on what was held back."""
+        ...
 
 
 class CallLog:
@@ -61,7 +87,7 @@ class CallLog:
         lost: Lines that the stream did not take.
     """
 
-    def __init__(self, stream: BinaryIO, redaction: Redaction | None = None) -> None:
+    def __init__(self, stream: Sink, redaction: Redaction | None = None) -> None:
         self.lost = 0
         self._stream = stream
         self._redaction = redaction or Redaction()

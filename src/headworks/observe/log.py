@@ -31,6 +31,8 @@ class Redaction:
 
     def __init__(self, secrets: Iterable[Secret] = ()) -> None:
         self._forms: tuple[str, ...] = ()
+        self._starts: frozenset[str] = frozenset()
+        self._shortest = 0
         self._words: dict[str, str] = {}
         self.learn(secrets)
 
@@ -40,6 +42,8 @@ class Redaction:
         for secret in secrets:
             forms.update(_forms(secret.reveal()))
         self._forms = tuple(sorted(forms, key=len, reverse=True))
+        self._starts = frozenset(form[:_SHORTEST] for form in forms)
+        self._shortest = min(map(len, forms), default=0)
         self._words.clear()
 
     def word(self, text: str) -> str:
@@ -48,8 +52,13 @@ class Redaction:
         if shown is None:
             if len(self._words) >= _MOST_WORDS:
                 self._words.clear()
-            shown = self._words[text] = self.apply(text)
+            shown = self._words[text] = self.apply(text) if self._may_hold(text) else text
         return shown
+
+    def _may_hold(self, text: str) -> bool:
+        """Whether a secret may stand in a text: one look, however many secrets there are."""
+        ends = range(_SHORTEST, len(text) - self._shortest + _SHORTEST + 1)
+        return not self._starts.isdisjoint([text[end - _SHORTEST : end] for end in ends])
 
     def apply(self, text: str) -> str:
         """Return the text without any secret."""

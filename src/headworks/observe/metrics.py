@@ -33,6 +33,14 @@ _KINDS = ("input", "output", "cached", "reasoning")
 
 _LIMITS = {"rate_limit_exceeded": "rpm", "parallel_limit_exceeded": "parallel"}
 
+_TIMEOUTS = {
+    "upstream_connect_timeout": "connect",
+    "upstream_first_byte_timeout": "first_byte",
+    "upstream_idle_timeout": "idle",
+    "deadline_exceeded": "total",
+}
+"""Which of the four waits an attempt's outcome says was over."""
+
 Kind = Literal["counter", "gauge", "histogram"]
 
 
@@ -53,6 +61,12 @@ _RESPONSES = Family(
 _ATTEMPTS = Family(
     "headworks_attempts_total", "counter", ("route", "outcome"), "Requests sent upstream."
 )
+_LATE = Family(
+    "headworks_timeouts_total",
+    "counter",
+    ("upstream", "model", "kind"),
+    "Requests sent upstream that one of the four waits ended, those made good later included.",
+)
 _TOKENS = Family("headworks_tokens_total", "counter", ("model", "kind"), "Tokens used.")
 _COST = Family("headworks_cost_usd_total", "counter", ("model", "key"), "Cost in US dollars.")
 _UNPRICED = Family(
@@ -63,6 +77,18 @@ _UNPRICED = Family(
 )
 _LIMITED = Family(
     "headworks_limited_total", "counter", ("key", "limit"), "Calls refused by a limit of their key."
+)
+_FILTERED = Family(
+    "headworks_filtered_total",
+    "counter",
+    ("model", "side"),
+    "Calls of which a provider's content filter stopped the prompt or the answer.",
+)
+_HEDGES = Family(
+    "headworks_hedges_total",
+    "counter",
+    ("model", "outcome"),
+    "Second attempts sent beside one that was late.",
 )
 _SECONDS = Family(
     "headworks_call_seconds", "histogram", ("model",), "Seconds from request to last byte."
@@ -77,10 +103,13 @@ FAMILIES = (
     _CALLS,
     _RESPONSES,
     _ATTEMPTS,
+    _LATE,
     _TOKENS,
     _COST,
     _UNPRICED,
     _LIMITED,
+    _FILTERED,
+    _HEDGES,
     _SECONDS,
     _FIRST_BYTE,
 )
@@ -181,10 +210,12 @@ class Metrics:
     def __init__(self, models: Iterable[str] = (), keys: Iterable[str] = ()) -> None:
         self._models = Names(("", *models))
         self._keys = Names(("", *keys), _KEYS)
-        self._outcomes = Names((), _OUTCOMES)
+        self._outcomes = Names(_TIMEOUTS, _OUTCOMES)
         self._cells: dict[tuple[str, str, str], Cell] = {}
         self._by_model: dict[str, ModelCell] = {}
         self._attempts: defaultdict[tuple[str, str, str], int] = defaultdict(int)
+        self._filtered: defaultdict[tuple[str, str], int] = defaultdict(int)
+        self._hedges: defaultdict[tuple[str, str], int] = defaultdict(int)
         self._statuses = [0] * 10
         self._gauges: dict[str, tuple[Family, Callable[[], Reading]]] = {}
 
@@ -192,6 +223,10 @@ class Metrics:
         """Tell more models and keys apart by name, as after a reload."""
         self._models.announce(models)
         self._keys.announce(keys)
+
+    def label(self, model: str) -> str:
+        """Return a model's name as it may stand in a label: itself if it was announced."""
+        return self._models.label(model)
 
     def gauge(
         self,
@@ -221,7 +256,7 @@ class Metrics:
 
     def record(self, call: Call) -> None:
         """Count a finished call."""
-        model = self._models.label(call.request.model)
+        model = self._models.label(call.asked)
         caller = call.caller
         key = "" if caller is None else self._keys.label(caller.name)
         cell = self._cells.get((model, key, call.outcome)) or self._cell(model, key, call.outcome)
@@ -234,6 +269,10 @@ class Metrics:
             self._count_attempts(call)
         elif call.outcome in _LIMITS:
             cell.limited += 1
+        if call.filtered:
+            self._filtered[model, call.filtered] += 1
+        if call.hedge:
+            self._hedges[model, call.hedge] += 1
         self._statuses[call.status // 100 % 10] += 1
         by_model = self._by_model.get(model) or self._by_model.setdefault(model, ModelCell())
         by_model.add(call)
@@ -247,11 +286,11 @@ class Metrics:
 
     def _count_attempts(self, call: Call) -> None:
         attempts, route = self._attempts, call.route
-        for failure in call.trail:
-            target, _, code = failure.rpartition(" ")
-            upstream, _, model = target.partition("/")
-            attempts[upstream, self._models.label(model), self._outcomes.label(code)] += 1
-        if route is not None and call.attempts > len(call.trail):
+        made = [one for one in call.trail if one.code]
+        for one in made:
+            model = self._models.label(one.route.model)
+            attempts[one.route.upstream, model, self._outcomes.label(one.code)] += 1
+        if route is not None and call.attempts > len(made):
             outcome = self._outcomes.label(call.outcome)
             attempts[route.upstream, self._models.label(route.model), outcome] += 1
 
@@ -275,6 +314,14 @@ class Metrics:
             ],
         )
         yield (
+            _LATE,
+            [
+                ("", (upstream, model, _TIMEOUTS[outcome]), count)
+                for (upstream, model, outcome), count in tuple(self._attempts.items())
+                if outcome in _TIMEOUTS
+            ],
+        )
+        yield (
             _TOKENS,
             [("", (model, kind), getattr(cell, kind)) for model, cell in models for kind in _KINDS],
         )
@@ -288,6 +335,8 @@ class Metrics:
                 if cell.limited
             ),
         )
+        yield _FILTERED, [("", names, count) for names, count in tuple(self._filtered.items())]
+        yield _HEDGES, [("", names, count) for names, count in tuple(self._hedges.items())]
         yield _SECONDS, [s for model, cell in models for s in cell.total.samples((model,))]
         yield _FIRST_BYTE, [s for model, cell in models for s in cell.first.samples((model,))]
         for family, read in tuple(self._gauges.values()):

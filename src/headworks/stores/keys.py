@@ -242,7 +242,9 @@ def _configured_entry(key: ConfiguredKey, pepper: Pepper) -> _Entry:
 
 
 def _caller(grant: Grant, key_id: str) -> Caller:
-    return Caller(grant.name, key_id, grant.project, grant.models, grant.limits)
+    return Caller(
+        grant.name, key_id, grant.project, grant.models, grant.limits, grant.on_disconnect
+    )
 
 
 def _unknown(text: str) -> Unauthenticated:

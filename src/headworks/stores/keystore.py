@@ -23,10 +23,10 @@ import msgspec
 from headworks.core.keys import RANDOM_BYTES, mint
 from headworks.stores.pepper import Pepper
 from headworks.stores.schema import StoreUnusable, open_store
-from headworks.types import RateLimits, Secret
+from headworks.types import OnDisconnect, RateLimits, Secret
 
 COLUMNS: Final = (
-    "id, origin, name, digest, project, models, rpm, parallel,"
+    "id, origin, name, digest, project, models, rpm, parallel, on_disconnect,"
     " created, expires, revoked_at, replaced_by"
 )
 
@@ -52,6 +52,7 @@ class Grant:
     models: frozenset[str] | None = None
     limits: RateLimits = NO_LIMITS
     expires: float | None = None
+    on_disconnect: OnDisconnect = "cancel"
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,12 +196,14 @@ class KeyStore:
 
 def read_record(row: tuple[Any, ...]) -> KeyRecord:
     """Turn a row of `COLUMNS` into a record, or raise `StoreUnusable`."""
-    id_, origin, name, digest, project, models, rpm, parallel, created, expires, *rest = row
+    id_, origin, name, digest, project, models, rpm, parallel, leaving, created, expires, *rest = (
+        row
+    )
     try:
         allowed = None if models is None else frozenset(_MODELS.decode(models))
     except msgspec.MsgspecError as error:
         raise StoreUnusable(f"key {id_}: its models are malformed: {error}") from error
-    grant = Grant(name, project, allowed, RateLimits(rpm, parallel), expires)
+    grant = Grant(name, project, allowed, RateLimits(rpm, parallel), expires, leaving)
     return KeyRecord(id_, origin, grant, digest, created, *rest)
 
 
@@ -220,8 +223,8 @@ def _write_record(record: KeyRecord) -> tuple[Any, ...]:
     models = None if grant.models is None else msgspec.json.encode(sorted(grant.models)).decode()
     return (
         *(record.id, record.origin, grant.name, record.digest, grant.project, models),
-        *(grant.limits.rpm, grant.limits.parallel, record.created, grant.expires),
-        *(record.revoked_at, record.replaced_by),
+        *(grant.limits.rpm, grant.limits.parallel, grant.on_disconnect),
+        *(record.created, grant.expires, record.revoked_at, record.replaced_by),
     )
 
 

@@ -67,7 +67,7 @@ def held_row(call: Call, route: Route, estimate: Usage, price: Price | None, ope
         endpoint_name(request.method, request.path),
         route.upstream,
         route.credential,
-        request.model[:_LONGEST],
+        call.asked[:_LONGEST],
         route.model[:_LONGEST],
         int(request.stream),
         None if price is None else cost(price, estimate),

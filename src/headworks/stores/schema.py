@@ -52,6 +52,12 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
             for change in ("INSERT", "UPDATE", "DELETE")
         ),
     ),
+    (
+        """
+        ALTER TABLE keys ADD COLUMN on_disconnect TEXT NOT NULL DEFAULT 'cancel'
+        CHECK (on_disconnect IN ('cancel', 'drain'))
+        """,
+    ),
 )
 """One tuple of statements for each version; `PRAGMA user_version` counts those applied.
 

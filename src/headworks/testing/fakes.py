@@ -10,7 +10,7 @@ import random as chance  # noqa: TID251 - this is where the Random of a test com
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from headworks.errors import MalformedResponse, Unauthenticated
+from headworks.errors import DeadlineExceeded, MalformedResponse, Unauthenticated
 from headworks.types import (
     NO_USAGE,
     Call,
@@ -141,6 +141,8 @@ class FakeResponse:
         stalls_after: Pieces after which nothing comes any more, ever.
         closed: How often the answer was closed.
         arrived: What has come of it behind the pieces, for `unread`.
+        shown: The credential that errors are told without.
+        is_hurried: Whether what does not come is not waited for.
     """
 
     content: bytes | Sequence[bytes] = WHOLE
@@ -151,6 +153,8 @@ class FakeResponse:
     stalls_after: int | None = None
     closed: int = 0
     arrived: bytes = b""
+    is_hurried: bool = False
+    shown: bytes = b""
 
     def __post_init__(self) -> None:
         self._pieces = [self.content] if isinstance(self.content, bytes) else list(self.content)
@@ -181,6 +185,14 @@ class FakeResponse:
         arrived, self.arrived = self.arrived, b""
         return arrived
 
+    def masked(self, content: bytes) -> bytes:
+        """Return what was said without `shown`."""
+        return content.replace(self.shown, b"***") if self.shown else content
+
+    def hurry(self, seconds: float) -> None:  # noqa: ARG002 - nothing here takes time
+        """Do not wait any more."""
+        self.is_hurried = True
+
     async def drain(self, seconds: float) -> None:  # noqa: ARG002 - nothing here takes time
         """Forget what is left."""
         self._next = len(self._pieces)
@@ -191,6 +203,8 @@ class FakeResponse:
 
     async def _meet_fate(self, *, is_end: bool = False) -> None:
         if self.stalls_after == self._next:
+            if self.is_hurried:
+                raise DeadlineExceeded
             await asyncio.get_running_loop().create_future()
         if self.fault is not None and (self.fault_after == self._next or is_end):
             raise self.fault

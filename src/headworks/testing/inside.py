@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from typing import Any, final
 
 from headworks.simulator.exchange import CONNECTION, Application, Message
-from headworks.types import Headers, Request, Response, Secret
+from headworks.types import Headers, Presence, Request, Response, Secret
 
 
 @final
@@ -21,6 +21,7 @@ class ApplicationCarrier:
         self,
         request: Request,
         key: Secret | None,  # noqa: ARG002 - it is among the request's headers, as it was sent
+        presence: Presence | None = None,  # noqa: ARG002 - a provider's work ends with its caller
     ) -> AsyncGenerator[Response]:
         """Let the application answer; it learns of it when the block is left early."""
         visit = _Visit(request.content)

@@ -2,13 +2,15 @@
 
 import asyncio
 import ssl
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
 from typing_extensions import override
 
 from headworks.errors import ConnectFailed
 from headworks.upstream.connection import Connection
+from headworks.upstream.names import addresses
 from headworks.upstream.origin import Origin, Proxy, bracketed
 
 _EMPTY_LINE = b"\r\n\r\n"
@@ -41,19 +43,14 @@ class Dialler:
             raise ConnectFailed(f"{self.origin} cannot be reached: {error}.") from error
 
     async def _dial_directly(self, connection: Connection) -> None:
-        loop = asyncio.get_running_loop()
-        host, port, context = self.origin.host, self.origin.port, self.ssl_context
-        if context is None:
-            await loop.create_connection(lambda: connection, host, port)
-        else:
-            await loop.create_connection(
-                lambda: connection, host, port, ssl=context, server_hostname=host
-            )
+        host, context = self.origin.host, self.ssl_context
+        options = {} if context is None else {"ssl": context, "server_hostname": host}
+        await connect(lambda: connection, host, self.origin.port, **options)
 
     async def _dial_through(self, proxy: Proxy, connection: Connection) -> None:
         loop = asyncio.get_running_loop()
         tunnel = _Tunnel(self, loop.create_future())
-        await loop.create_connection(lambda: tunnel, proxy.host, proxy.port)
+        await connect(lambda: tunnel, proxy.host, proxy.port)
         try:
             transport = await tunnel.opened
             if self.ssl_context is None:
@@ -80,6 +77,27 @@ class Dialler:
                 raise ConnectFailed("The proxy's authorization holds characters that no field may.")
             lines.append(f"proxy-authorization: {value}")
         return "\r\n".join(lines).encode("ascii") + _EMPTY_LINE
+
+
+async def connect(
+    protocol: Callable[[], asyncio.BaseProtocol], host: str, port: int, **options: Any
+) -> asyncio.BaseTransport:
+    """Connect to the first address of a host that takes the connection.
+
+    Raises:
+        OSError: None does; of several failures the last one. A server that is not who it should be
+            is not looked for elsewhere.
+    """
+    loop = asyncio.get_running_loop()
+    *others, last = await addresses(host, port)
+    for address in others:
+        try:
+            return (await loop.create_connection(protocol, address, port, **options))[0]
+        except ssl.SSLError:
+            raise
+        except OSError:
+            continue
+    return (await loop.create_connection(protocol, last, port, **options))[0]
 
 
 class _Tunnel(asyncio.Protocol):

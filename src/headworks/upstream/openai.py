@@ -5,16 +5,18 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from headworks.core.classify import classify
-from headworks.core.endpoints import endpoint
+from headworks.core.endpoints import endpoint, waits
 from headworks.core.streams import wants_usage
 from headworks.core.strict_json import edit
-from headworks.errors import MalformedResponse, Retry, UpstreamError
+from headworks.errors import DeadlineExceeded, MalformedResponse, Retry, UpstreamError
 from headworks.ports import Clock, UpstreamResponse
 from headworks.types import Headers, Request, Route, Secret
-from headworks.upstream.http1 import HttpClient, request_head
+from headworks.upstream.http1 import HttpClient, HttpResponse, request_head
 
 _MOST_ERROR = 65_536
 """Bytes of an error body that are read; what is longer is not an error message."""
+ERROR_WAIT = 2.0
+"""Seconds to wait for it: the status says enough."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +54,11 @@ class Provider:
             name: credential.api_key.reveal().encode() for name, credential in credentials.items()
         }
 
-    def masked(self, content: bytes, route: Route) -> bytes:
-        """Return what the provider said without the key that it was shown."""
-        return content.replace(self._keys[route.credential], b"***")
+    def shown(self, route: Route) -> bytes:
+        """Return the key that the provider is shown."""
+        return self._keys[route.credential]
 
-    def send(self, request: Request, route: Route, remaining: float) -> Awaitable[UpstreamResponse]:
+    def send(self, request: Request, route: Route, remaining: float) -> Awaitable[HttpResponse]:
         """Send the request once; return the response whatever its status."""
         content = render(request, route)
         target = self._base + request.path.removeprefix("/v1")
@@ -69,11 +71,12 @@ class Provider:
             (*self._fields[route.credential], *request.headers),
             len(content) if content or request.method not in {"GET", "HEAD"} else None,
         )
+        timeouts = waits(route.timeouts, request)
         return self.client.send(
             head,
             content,
-            route.timeouts,
-            first_byte=route.timeouts.first_byte if request.stream else None,
+            timeouts,
+            first_byte=timeouts.first_byte if request.stream else timeouts.first_byte_whole,
             total=remaining,
             no_body=request.method == "HEAD",
         )
@@ -94,25 +97,25 @@ class Providers:
         """
         provider = self._providers[route.upstream]
         response = await provider.send(request, route, remaining)
+        response.shown = provider.shown(route)
         if response.status < 300 or response.status == 304:  # noqa: PLR2004 - HTTP's own numbers
             return response
         try:
-            raise await self._error(response, provider, route)
+            raise await self._error(response)
         finally:
             await response.aclose()
 
-    async def _error(
-        self, response: UpstreamResponse, provider: Provider, route: Route
-    ) -> UpstreamError:
+    async def _error(self, response: HttpResponse) -> UpstreamError:
         if response.status < 400:  # noqa: PLR2004 - HTTP's own numbers
             redirect = MalformedResponse(
                 f"The provider answered with a redirect ({response.status}); none is followed."
             )
             redirect.retry, redirect.is_answer = Retry.OTHER_ROUTE, True
             return redirect
+        response.hurry(ERROR_WAIT)
         try:
-            content = provider.masked(await response.read(_MOST_ERROR), route)
-        except UpstreamError:
+            content = response.masked(await response.read(_MOST_ERROR))
+        except (UpstreamError, DeadlineExceeded):
             content = b""
         return classify(response.status, response.headers, content, now=self._clock.time())
 

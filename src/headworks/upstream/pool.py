@@ -254,7 +254,9 @@ class Pool:
 
 def _late(what: str, until: float, total_at: float) -> CallError:
     if until >= total_at:
-        return DeadlineExceeded(f"The call's time is up. {what}")
+        error = DeadlineExceeded(f"The call's time is up. {what}")
+        error.sent = False
+        return error
     return ConnectTimeout(what)
 
 

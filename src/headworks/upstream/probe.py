@@ -4,9 +4,10 @@ import asyncio
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from headworks.ports import Clock
+from headworks.upstream.dial import connect
 
 _log = logging.getLogger("headworks.upstream")
 
@@ -86,7 +87,7 @@ async def is_reachable(host: str, port: int, seconds: float) -> bool:
 
 
 async def _dial(host: str, port: int) -> None:
-    transport, _ = await asyncio.get_running_loop().create_connection(asyncio.Protocol, host, port)
+    transport = cast("asyncio.Transport", await connect(asyncio.Protocol, host, port))
     transport.abort()
 
 

@@ -16,6 +16,7 @@ from headworks.errors import (
     IdleTimeout,
     MalformedResponse,
     StreamTruncated,
+    UpstreamError,
 )
 from headworks.types import Headers
 
@@ -47,12 +48,16 @@ class HttpResponse:
     """An answer whose head has arrived; satisfies `headworks.ports.UpstreamResponse`.
 
     One task reads it. A read that is cancelled, and `aclose` before the end, close the connection.
+
+    Attributes:
+        shown: The credential that the provider was shown, b"" for none.
     """
 
     __slots__ = (
         "_declared",
         "_ended",
         "_error",
+        "_expects",
         "_first_at",
         "_first_byte",
         "_heard",
@@ -66,6 +71,7 @@ class HttpResponse:
         "_total_at",
         "_waiter",
         "headers",
+        "shown",
         "status",
     )
 
@@ -79,6 +85,7 @@ class HttpResponse:
     ) -> None:
         self.status = 0
         self.headers: Headers = ()
+        self.shown = b""
         self._loop = loop
         self._source: Source | None = source
         self._first_byte, self._first_at = first_byte, total_at
@@ -88,7 +95,7 @@ class HttpResponse:
         self._declared: int | None = None
         self._waiter: asyncio.Future[None] | None = None
         self._error: CallError | None = None
-        self._ended = self._paused = False
+        self._ended = self._paused = self._expects = False
 
     # What the reader calls.
 
@@ -116,11 +123,21 @@ class HttpResponse:
                     raise self._too_large(most)
         except StreamTruncated as error:
             raise MalformedResponse(str(error)) from error
+        except UpstreamError:
+            chunks.clear()  # whoever keeps the error shall not keep them
+            raise
         return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
     def chunks(self) -> AsyncIterator[bytes]:
         """Yield the body as it arrives; raises as `read`, with `StreamTruncated` at a cut."""
         return _Chunks(self._next)
+
+    def expect(self, *, content: bool) -> None:
+        """Say whether the content is still to come: then `first_byte` bounds the wait for it."""
+        if content is not self._expects and self._first_byte is not None:
+            self._expects = content
+            if self._source is not None:
+                self._source.watch(self.due())
 
     def unread(self) -> bytes:
         """Return what has come of the body and nobody has read; it is then read. Never waits."""
@@ -129,27 +146,30 @@ class HttpResponse:
         self._size = 0
         return data
 
-    async def drain(self, seconds: float) -> None:
-        """Read and forget what is left of the body, for at most so long. Never raises."""
+    def masked(self, content: bytes) -> bytes:
+        """Return what the provider said without the credential that it was shown."""
+        return content.replace(self.shown, b"***") if self.shown else content
+
+    def hurry(self, seconds: float) -> None:
+        """Bound the waits for the rest of the body: `total` is over in so long, if not before."""
         source = self._source
         if source is not None:
             self._total_at = min(self._total_at, self._loop.time() + seconds)
+            self._first_at = min(self._first_at, self._total_at)
             source.watch(self._total_at)
+
+    async def drain(self, seconds: float) -> None:
+        """Read and forget what is left of the body, for at most so long. Never raises."""
+        self.hurry(seconds)
         with suppress(CallError):
             while await self._next():
                 pass
 
     async def aclose(self) -> None:
         """Close the connection unless the answer is complete. Idempotent, never waits."""
-        self.abandon()
-
-    def abandon(self) -> None:
-        """Do what `aclose` does, where nothing may be awaited."""
-        source, self._source = self._source, None
-        if source is not None:
+        if self._source is not None:
             self._parts.clear()
-            self.on_error(StreamTruncated("The answer was given up before its end."))
-            source.abort()
+            self._abandon()
 
     # What the connection calls.
 
@@ -192,17 +212,17 @@ class HttpResponse:
 
     def due(self) -> float:
         """Return when the wait that runs now is over, seconds on the loop's clock."""
+        if self._expects or not self._received:
+            return self._first_at
         if self._paused:
             return self._total_at
-        if self._received:
-            return min(self._total_at, self._heard + self._idle)
-        return self._first_at
+        return min(self._total_at, self._heard + self._idle)
 
     def overdue(self) -> CallError:
         """Return the error for the wait that `due` ended."""
         if self.due() >= self._total_at:
             return DeadlineExceeded(f"The call's time is up. {self.progress()}")
-        if self._received:
+        if self._received and not self._expects:
             return IdleTimeout(f"The provider was silent for {self._idle:g} s. {self.progress()}")
         return FirstByteTimeout(f"The provider did not begin to answer in {self._first_byte:g} s.")
 
@@ -232,6 +252,13 @@ class HttpResponse:
             self._resume()
         return data
 
+    def _abandon(self) -> None:
+        """Close the connection, and keep what has come: it was sent, so it is billed."""
+        source, self._source = self._source, None
+        if source is not None:
+            self.on_error(StreamTruncated("The answer was given up before its end."))
+            source.abort()
+
     async def _wait(self) -> None:
         if self._waiter is not None:
             raise RuntimeError("An answer has one reader at a time")
@@ -240,7 +267,7 @@ class HttpResponse:
             await waiter
         except BaseException:
             self._waiter = None
-            self.abandon()
+            self._abandon()
             raise
 
     def _wake(self) -> None:
@@ -257,7 +284,7 @@ class HttpResponse:
             self._source.resume()
 
     def _too_large(self, most: int) -> MalformedResponse:
-        self.abandon()
+        self._abandon()
         return MalformedResponse(f"The answer is larger than {most} bytes. {self.progress()}")
 
 

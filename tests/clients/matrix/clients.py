@@ -38,16 +38,17 @@ _LANGCHAIN = (
 )
 _AI = ("APICallError", "APICallError", "RetryError", "RetryError")
 
+NEVER_STREAMED = "36"
 BROKEN = {
     "19": ("cut-clean-4", "upstream_stream_truncated"),
     "22": ("cut-rst-4", "upstream_stream_truncated"),
     "26": ("gives-up", "server_error"),
-    "36": ("never-streams", "upstream_malformed_response"),
+    NEVER_STREAMED: ("never-streams", ""),
 }
 """Streams that clients may take for whole ones, and the code that the gateway gives them.
 
 19 ends cleanly before its finish reason, 22 by a reset; 26 says in an event that it failed; 36 is
-JSON where a stream was asked for.
+JSON where a stream was asked for, of which the gateway makes that stream.
 """
 _SILENT = {CHAT: {"19", "36"}, RESPONSES: {"19", "26", "36"}}
 _SILENT_IN_NODE = {CHAT: {"19", "36"}, RESPONSES: {"19", "36"}}

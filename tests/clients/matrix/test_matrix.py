@@ -7,7 +7,16 @@ the same, and errors have to be errors.
 import pytest
 
 from tests.clients.ground import EMBEDDER, MODEL
-from tests.clients.matrix.clients import APPS, BROKEN, CHAT, FAILING, RESPONSES, TEXTS, TOOL
+from tests.clients.matrix.clients import (
+    APPS,
+    BROKEN,
+    CHAT,
+    FAILING,
+    NEVER_STREAMED,
+    RESPONSES,
+    TEXTS,
+    TOOL,
+)
 from tests.clients.matrix.conftest import DIRECT, GATEWAY
 
 pytestmark = pytest.mark.timeout(900)  # the first run installs
@@ -103,15 +112,25 @@ def test_retries_do_not_multiply(visit):
     assert visit.attempts["fails"] == _TRIES * (multiplied if is_gateway else 1)
 
 
-@pytest.mark.parametrize("case", BROKEN)
+@pytest.mark.parametrize("case", sorted(BROKEN.keys() - {NEVER_STREAMED}))
 def test_the_gateway_turns_silence_into_errors(gated, case):
-    """A stream that breaks off, fails or never was one raises, with the gateway's code."""
+    """A stream that breaks off or fails raises, with the gateway's code."""
     heard = gated.seen["broken"][case]
     model, code = BROKEN[case]
 
     assert heard.get("class")
     assert code in f"{heard.get('code')} {heard['says']}"
-    assert gated.attempts[model] == (1 if case != "36" else _TRIES ** (1 + gated.app.own_retries))
+    assert gated.attempts[model] == 1
+
+
+def test_the_gateway_streams_for_a_provider_that_does_not(gated):
+    """A whole answer in the place of a stream reaches every client as the stream it should be."""
+    heard = gated.seen["broken"][NEVER_STREAMED]
+    model, _ = BROKEN[NEVER_STREAMED]
+
+    assert "class" not in heard
+    assert heard["text"]
+    assert gated.attempts[model] == 1
 
 
 def test_the_practice_openai_breaks_as_the_real_one(without):

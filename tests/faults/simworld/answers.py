@@ -17,6 +17,11 @@ def is_error(body: bytes | bytearray) -> bool:
         return False
 
 
+def error_code(body: bytes | bytearray) -> str:
+    """Return the code of an error object, "" for anything else."""
+    return str(json.loads(bytes(body))["error"]["code"] or "") if is_error(body) else ""
+
+
 def usage(answer: dict[str, Any]) -> tuple[int, int]:
     """Return the tokens that a whole answer reports: read, written."""
     told = answer["usage"]
@@ -113,6 +118,39 @@ def pieces(raw: bytes) -> int:
             except ValueError:
                 continue
     return count
+
+
+def filtered_faults(
+    reply: Reply, expected: dict[str, Any] | None, fixed: str | None
+) -> Iterator[str]:
+    """Yield what is wrong with an answer that a content filter stopped.
+
+    It is what the operator has written, or the answer's beginning where that was told before.
+    """
+    if reply.ask.stream:
+        events = list(_events(bytes(reply.body)))
+        said, reasons = "".join(map(_piece, events)), set(filter(None, map(_reason, events)))
+        yield from _end_faults(events, is_whole=reply.is_whole)
+    elif reply.is_whole:
+        answer = json.loads(bytes(reply.body))
+        said, reasons = text(answer), {_reason(answer)}
+    else:
+        return
+    if is_complete(reply) and reasons != {"content_filter"}:
+        yield f"it was filtered, and ended by {reasons}"
+    whole = "" if expected is None or (fixed and not reply.ask.stream) else text(expected)
+    if not (fixed or "").startswith(said) and not whole.startswith(said):
+        yield f"it was filtered, and says {said[-60:]!r}"
+
+
+def _reason(event: Any) -> str:
+    """Return why an answer ended, as one of its events or the whole of it says."""
+    if not isinstance(event, dict):
+        return ""
+    ended = event.get("response", event)
+    if isinstance(ended, dict) and ended.get("incomplete_details"):
+        return str(ended["incomplete_details"]["reason"])
+    return "".join(choice.get("finish_reason") or "" for choice in event.get("choices", ()))
 
 
 def _events(body: bytes) -> Iterator[Any]:

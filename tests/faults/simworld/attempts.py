@@ -11,15 +11,18 @@ What the ledger promises (docs/guides/accounting.md), as it is checked here:
 * `released` never reached a provider.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from itertools import pairwise, permutations
 
 from headworks.config.settings import ModelConfig
 from tests.faults.simworld import answers
+from tests.faults.simworld.asks import NOBODY
 from tests.faults.simworld.cases import Case, Row
+from tests.faults.simworld.clockwork import EPOCH
 from tests.faults.simworld.oracle import price
+from tests.faults.simworld.policies import RETRY_AFTER
 from tests.faults.simworld.providers import Arrival
-from tests.faults.simworld.scenario import NOBODY, RETRY_AFTER
 from tests.faults.simworld.world import World
 
 _MOST, _MOST_HERE = 3, 2
@@ -28,6 +31,8 @@ _SLACK = 8
 """Tokens by which a count of broken text may exceed the whole answer's."""
 _TICK = 0.002
 """Seconds by which timers may differ."""
+_ON_THE_WAY = 0.1
+"""Seconds in which the gateway hears that a caller has gone, over a sound line."""
 _OVERTIME = 0.5
 """Seconds beyond its total time that a call may take: a drain, and timers."""
 _FRAMED_WRONG = ("short_length", "double_length")
@@ -42,6 +47,7 @@ def findings(world: World, case: Case) -> Iterator[str]:
     yield from _sums(case)
     yield from _time(world, case)
     yield from _order(world, case)
+    yield from _haste(world, case)
     for place in world.providers:
         rows = [row for row in case.rows if row["upstream"] == place]
         arrivals = [arrival for arrival in case.arrivals if arrival.place == place]
@@ -77,7 +83,13 @@ def _order(world: World, case: Case) -> Iterator[str]:
     routes = [_route(row) for row in case.rows]
     planned = config.models.get(case.call.request.model, _NO_MODEL).routes
     several = len(planned) * len(config.upstreams["east"].credentials) > 1
-    if several and any(routes.count(route) > _MOST_HERE for route in routes):
+    is_alone = any(not one.code or one.why == "no other works" for one in case.call.trail)
+    is_again = case.call.fitted is not None and case.call.fitted.again
+    if (
+        several
+        and not (is_alone or is_again)
+        and any(routes.count(route) > _MOST_HERE for route in routes)
+    ):
         yield f"it was tried at {routes}"
     shortest = {
         "upstream_connect_timeout": waits.connect,
@@ -93,6 +105,25 @@ def _order(world: World, case: Case) -> Iterator[str]:
         if row["outcome"] in _FINAL:
             yield f"attempt {after['attempt']} follows one that ended in {row['outcome']}"
         yield from _patience(case, row, after)
+
+
+def _haste(world: World, case: Case) -> Iterator[str]:
+    """Nothing is begun when the time is up or the caller has gone, nor waited for without end."""
+    call, until = case.call, min(world.plan.timeouts.total, case.reply.ask.deadline or 1e9)
+    gone = case.reply.gone_at(world.begun) if world.is_prompt_line(case.reply) else math.inf
+    for row in case.rows:
+        begun = row["held_at"] / 1e9 - call.time
+        if begun > until + _TICK:
+            yield f"attempt {row['attempt']} began after {begun:.3f} s, and {until} were left"
+        if call.time + begun > EPOCH + gone + _ON_THE_WAY:
+            yield f"attempt {row['attempt']} began when the caller had gone"
+    last = call.trail[-1] if call.trail else None
+    if last is None or not last.code or not case.rows or case.rows[-1]["state"] == "held":
+        return
+    lasted = call.time + (call.ended or 0.0) - call.started - case.rows[-1]["settled_at"] / 1e9
+    is_given_up = call.outcome in {"abandoned", "deadline_exceeded", "completed"}
+    if call.answered is None and not is_given_up and lasted > _TICK:
+        yield f"it took {lasted:.3f} s to say {call.outcome} after the last attempt"
 
 
 def _patience(case: Case, row: Row, after: Row) -> Iterator[str]:
@@ -178,7 +209,10 @@ def _cost(world: World, case: Case, row: Row, arrival: Arrival) -> Iterator[str]
 
 
 def _estimate(world: World, case: Case, row: Row, arrival: Arrival) -> Iterator[str]:
-    read, written = answers.usage(case.expected[arrival.place, row["model_sent"]])
+    if arrival.expected is None:
+        yield f"it was estimated, and the provider says no ({row['outcome']})"
+        return
+    read, written = answers.usage(arrival.expected)
     fault, outcome = arrival.attempt["fault"], row["outcome"]
     seen = answers.pieces(world.heard(arrival))
     least = price(row["model_sent"], read, seen)

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import math
 import re
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -99,6 +100,12 @@ class Reply:
     line: int = 0
     is_first: bool = True
 
+    def gone_at(self, begun: float) -> float:
+        """Return when its caller went, in seconds since the world began; `inf` if it stayed."""
+        leaves = self.ask.leaves
+        went = self.has_left and not self.gave_up and leaves is not None
+        return self.began + leaves - begun if went and leaves is not None else math.inf
+
     @property
     def call(self) -> str:
         """The id that the gateway gave the call."""
@@ -161,8 +168,11 @@ class Caller:
             self._reader = self._writer = None
 
     def _give_up(self, reply: Reply) -> None:
+        """Go by a reset: a close waits for what was not sent, on a mute line for ever."""
         reply.gave_up = True
-        self._leave(reply)
+        if self._writer is not None:
+            reply.has_left = True
+            self._writer.transport.abort()
 
     def _leave(self, reply: Reply) -> None:
         if reply.is_whole or self._writer is None:

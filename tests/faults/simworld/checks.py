@@ -4,8 +4,8 @@ from collections import Counter
 from collections.abc import Iterator
 
 from headworks.types import Call
-from tests.faults.simworld import attempts, replies
-from tests.faults.simworld.cases import gather, tag
+from tests.faults.simworld import attempts, recovery, replies, sending
+from tests.faults.simworld.cases import gather, made_by_callers, tag
 from tests.faults.simworld.oracle import most_at_once, most_in_a_minute
 from tests.faults.simworld.world import World
 
@@ -17,12 +17,12 @@ _TICK = 0.002
 
 async def judge(world: World) -> None:
     """Look at everything, and note in `world` what must not be."""
-    for check in (_entries, _rest, _limits, _refusals, _revocation):
+    for check in (_entries, _rest, _limits, _refusals, _revocation, recovery.findings):
         for finding in check(world):
             world.fail(finding)
     cases = await gather(world)
     for name, case in cases.items():
-        for finding in attempts.findings(world, case):
+        for finding in (*attempts.findings(world, case), *sending.findings(case)):
             world.fail(f"{name}: {finding}")
     for reply in world.replies:
         for finding in replies.findings(world, reply, cases.get(reply.ask.tag)):
@@ -31,7 +31,7 @@ async def judge(world: World) -> None:
 
 def _entries(world: World) -> Iterator[str]:
     """Every call ends once and is recorded once."""
-    recorded = Counter(map(tag, world.journal.calls))
+    recorded = Counter(map(tag, made_by_callers(world)))
     for entry in world.entries:
         if entry.exits != 1:
             yield f"{entry.tag}: the call has ended {entry.exits} times"
@@ -73,7 +73,7 @@ def _limits(world: World) -> Iterator[str]:
 def _refusals(world: World) -> Iterator[str]:
     """No limit refuses what would fit, and who is told to wait is told how long."""
     limits, calls = world.plan.limits, _limited(world)
-    admitted = [call for call in calls if call.attempts]
+    admitted = [call for call in calls if call.attempts or call.trail]
     told = {reply.ask.tag: reply.headers.get("retry-after-ms") for reply in world.replies}
     for call in calls:
         now = call.started
@@ -95,7 +95,9 @@ def _told_wait(call: Call, starts: list[float], limit: int, told: str | None) ->
 
 
 def _limited(world: World) -> list[Call]:
-    return [c for c in world.journal.calls if c.caller is not None and c.caller.name == "tight"]
+    """Return the calls of the key with limits; none where summaries delay them before they count."""
+    named = [call for call in world.journal.calls if call.caller and call.caller.name == "tight"]
+    return named if all(map(tag, named)) else []
 
 
 def _span(call: Call) -> tuple[float, float]:

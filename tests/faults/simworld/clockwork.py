@@ -68,6 +68,11 @@ class VirtualLoop(asyncio.BaseEventLoop):
         return done
 
     @override
+    async def getaddrinfo(self, host: Any, port: Any, **options: Any) -> Any:
+        """Return a name as its own address: the network knows no others."""
+        return [(0, 0, 0, "", (host, port))]
+
+    @override
     async def create_connection(self, protocol_factory: Any, host: Any = None, port: Any = None, **options: Any) -> Any:  # fmt: skip
         if self.dial is None or options.get("ssl"):
             raise OSError("this world has no such network")

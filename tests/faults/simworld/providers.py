@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from headworks.simulator import Latency, Simulator, SimulatorConfig
+from headworks.simulator.exchange import CONNECTION
 from headworks.simulator.wire import Connection, OpenDoor, Settings
 from headworks.tokenizer import Tokenizer
 from tests.faults.simworld.clockwork import LoopClock, VirtualLoop
@@ -35,6 +36,8 @@ class Arrival:
         line: Number of the line that brought it.
         attempt: The provider's own account of it, once the world has ended.
         heard_from: Where its answer begins in what that line brought; `heard_to` likewise.
+        body: The request's body, as far as it came.
+        expected: What the provider says to it if nothing goes wrong, None if it says no.
     """
 
     tag: str
@@ -44,6 +47,17 @@ class Arrival:
     attempt: dict[str, Any] = field(default_factory=dict[str, Any])
     heard_from: int = 0
     heard_to: int | None = None
+    body: bytes = b""
+    expected: dict[str, Any] | None = None
+
+    @property
+    def fields(self) -> dict[str, Any] | None:
+        """What was asked, None where the request did not come whole."""
+        try:
+            fields: dict[str, Any] = msgspec.json.decode(self.body)
+        except msgspec.DecodeError:
+            return None
+        return fields
 
 
 class Provider:
@@ -73,6 +87,7 @@ class Provider:
         arrival = Arrival(tag, self.name, self.clock.time(), line)
         self.arrivals.append(arrival)
         self.on_arrival(arrival)
+        arrival.body = scope["extensions"][CONNECTION].content
         await self.simulator(scope, receive, send)
 
     @property
@@ -85,16 +100,14 @@ class Provider:
         for arrival, attempt in zip(self.arrivals, self.simulator.books.attempts(), strict=True):
             arrival.attempt = attempt
 
-    async def said(self, path: str, fields: dict[str, Any], model: str) -> dict[str, Any]:
-        """Return the whole answer to a request that is sent here as `model`, if nothing goes wrong.
+    async def said(self, path: str, fields: dict[str, Any]) -> dict[str, Any] | None:
+        """Return the whole answer to a request as it came here, if nothing goes wrong.
 
         A second simulator of the same seed says it: words depend on the request alone.
         """
-        asked = {**fields, "model": model}
-        asked.pop("stream", None)
-        asked.pop("stream_options", None)
+        asked = {name: fields[name] for name in fields if name not in {"stream", "stream_options"}}
         answer: dict[str, Any] = msgspec.json.decode(await self._ask(path, msgspec.json.encode(asked)))  # fmt: skip
-        return answer
+        return None if answer.get("error") else answer
 
     async def _ask(self, path: str, body: bytes) -> bytes:
         """Return what the calm simulator answers."""

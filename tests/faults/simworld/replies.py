@@ -8,6 +8,10 @@ from tests.faults.simworld.cases import Case
 from tests.faults.simworld.providers import LIE
 from tests.faults.simworld.world import World
 
+_FILTERS = frozenset({"input_filter", "content_filter"})
+_WAITING_HELPS = frozenset({"circuit_open", "upstream_cooling_down", "rate_limit_exceeded"})
+_OBEYED = 60_000
+"""Milliseconds up to which clients obey."""
 _ON_THE_WAY = 0.2
 """Seconds in which a request reaches the gateway over a sound line."""
 
@@ -23,8 +27,10 @@ def findings(world: World, reply: Reply, case: Case | None) -> Iterator[str]:
         yield f"the answer is that of call {reply.call}"
     if reply.is_whole and reply.status != 200 and not answers.is_error(reply.body):
         yield f"{reply.status} without an error object: {bytes(reply.body[:200])!r}"
+    if reply.is_whole and reply.status != 200 and case is not None:
+        yield from _advice(reply)
     if reply.status == 200 and reply.ask.kind != "models" and case is not None:
-        yield from _content(reply, case)
+        yield from _content(world, reply, case)
 
 
 def _delivery(world: World, reply: Reply) -> Iterator[str]:
@@ -47,12 +53,31 @@ def _was_cut(world: World, reply: Reply) -> bool:
     return reply.began > world.stopped_at - _ON_THE_WAY or reply.ended >= world.cut_at
 
 
-def _content(reply: Reply, case: Case) -> Iterator[str]:
+def _advice(reply: Reply) -> Iterator[str]:
+    """Yield what is wrong with what a refused caller is told to do: wait, or leave it."""
+    told, code = reply.headers, answers.error_code(reply.body)
+    should, wait = told.get("x-should-retry"), told.get("retry-after-ms")
+    is_known = should in {"true", "false"} or "x-headworks-attempts" not in told
+    if not is_known or (wait is None) != ("retry-after" not in told):
+        yield f"{code}: it is told {should} and to wait {wait}"
+    elif int(told.get("x-headworks-attempts", 0)) > 1 and should == "true":
+        yield f"{code}: after several attempts it is told to make more"
+    elif code in _WAITING_HELPS and wait is None and not int(told.get("x-headworks-attempts", 0)):
+        yield f"{code}: it is not told how long to wait"
+    elif should == "true" and int(wait or 0) > _OBEYED:
+        yield f"{code}: it is told to try again, after {wait} ms"
+
+
+def _content(world: World, reply: Reply, case: Case) -> Iterator[str]:
     place, _, model = reply.headers.get("x-headworks-route", "").partition("/")
-    expected = case.expected.get((place, model))
-    if expected is None:
-        yield f"it came by the route {place}/{model}, which has no row"
+    arrival = case.answered(place, model)
+    if arrival is not None and case.call.filtered and arrival.attempt["fault"] in _FILTERS:
+        yield from answers.filtered_faults(reply, arrival.expected, world.plan.policy.fixed)
         return
+    if arrival is None or arrival.expected is None:
+        yield f"it came by the route {place}/{model}, which never had it to give"
+        return
+    expected = arrival.expected
     lacks_usage = any("usage" in one.attempt["fault"] for one in case.arrivals)
     if reply.ask.stream:
         yield from answers.stream_faults(reply, expected, lacks_usage=lacks_usage)

@@ -141,6 +141,11 @@ def happenings(world: World) -> Counter[str]:
     seen.update(f"rows {row['certainty'] or row['state']}" for row in world.rows)
     for call in world.journal.calls:
         seen.update((f"calls {call.outcome}", f"calls of {call.attempts} attempts"))
+        seen.update(f"passed over {one.failure}" for one in call.trail if not one.code)
+        seen.update(f"chains {one.why}" for one in call.trail if one.why.startswith("on "))
+        seen.update([f"filtered {call.filtered}"] if call.filtered else ())
+        seen.update([f"fitted {call.fitted.strategy}"] if call.fitted else ())
+    seen.update(["recoveries"] if world.has_recovered else ())
     for provider in world.providers.values():
         faults = (arrival.attempt.get("fault") for arrival in provider.arrivals)
         seen.update(f"faults {fault.partition('=')[0]}" for fault in faults if fault)

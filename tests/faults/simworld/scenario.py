@@ -5,10 +5,11 @@ is seen by itself (Groce et al., "Swarm Testing", 2012).
 """
 
 import random
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
@@ -27,12 +28,21 @@ from headworks.simulator import (
     FaultRule,
     Latency,
     RateLimit,
+    SimulatedModel,
     SimulatedPrice,
     SimulatorConfig,
 )
 from headworks.types import RateLimits, Secret, Timeouts
-from tests.faults.simworld.callers import Ask, Kind
+from tests.faults.simworld.asks import KEYS, callers
+from tests.faults.simworld.callers import Ask
 from tests.faults.simworld.network import Fate, Weather
+from tests.faults.simworld.policies import (
+    RETRY_AFTER,
+    FailurePolicy,
+    Illness,
+    failure_policy,
+    replace_times,
+)
 
 TROUBLES: Final = (
     "upstream lines",
@@ -49,6 +59,13 @@ TROUBLES: Final = (
     "late writes",
     "early stop",
     "two credentials",
+    "illness",
+    "crowd",
+    "chains",
+    "filters",
+    "late commit",
+    "long requests",
+    "narrow windows",
 )
 PRICES: Final = {
     "gpt-6-sol": PriceConfig(2_000_000_333, 9_999_999_777, 200_000_001),
@@ -57,27 +74,9 @@ PRICES: Final = {
 }
 """Nano-dollars per million tokens, so odd that every rounding shows."""
 
+CALM_AT: Final = 300.0
+"""Seconds of the world after which nobody is ill any more, nor any line."""
 UPSTREAMS: Final = ("east", "west")
-_WORDS: Final = [
-    "please",
-    "tell",
-    "me",
-    "about",
-    "the",
-    "quiet",
-    "river",
-    "near",
-    "our",
-    "old",
-    "stone",
-    "bridge",
-    "in",
-    "winter",
-]
-NOBODY: Final = "gpt-of-nobody"
-"""A model that no provider has."""
-RETRY_AFTER: Final = 0.7
-"""Seconds that a provider asks for when it has had too many requests."""
 _RULES: Final = (
     # no answer
     FaultRule("status", status=500),
@@ -87,7 +86,6 @@ _RULES: Final = (
     FaultRule("status", status=400),
     FaultRule("status", status=401),
     FaultRule("redirect", status=307),
-    FaultRule("input_filter"),
     FaultRule("reset_before_head"),
     FaultRule("close_before_head"),
     FaultRule("hang_before_head"),
@@ -142,15 +140,12 @@ _RULES: Final = (
     FaultRule("text_usage"),
     FaultRule("double_usage"),
 )
+_FILTERS: Final = (FaultRule("input_filter"), FaultRule("content_filter"))
 _LIES: Final = tuple(
     FaultRule("surplus", seconds=wait, probability=0.3) for wait in (0.0, 0.01, 0.05)
 )
 """Told while no next request can be there: what no client can see is left out."""
 _FATES: Final[tuple[Fate, ...]] = ("refused", "unknown", "silent", "fin", "rst", "hole")
-
-
-_LONG: Final = " ".join(_WORDS * 90) + " "
-"""A preamble so long that the provider caches it."""
 
 
 @dataclass(frozen=True)
@@ -173,10 +168,17 @@ class Scenario:
     callers: list[list[Ask]]
     gloom: float
     connections: int
+    policy: FailurePolicy
     revoked_at: float | None = None
     reloaded_at: float | None = None
     stopped_at: float | None = None
     drain: float = 0.0
+
+    @property
+    def ends_well(self) -> bool:
+        """Whether whoever was ill must be in use again at the end."""
+        has_room = "provider limits" not in self.troubles and self.stopped_at is None
+        return has_room and "illness" in self.troubles
 
     def config(self, folder: Path) -> Config:
         """Return what the operator says, with the store in `folder`."""
@@ -185,14 +187,7 @@ class Scenario:
             key_pepper=Secret("a pepper of more than sixteen characters"),
             retry=self.retry,
             upstreams={name: self._upstream(name) for name in UPSTREAMS},
-            models={
-                "assistant": self._model("east/gpt-6-sol", "west/gpt-6-luna"),
-                "single": self._model("west/gpt-6-sol"),
-                "triple": self._model("west/gpt-6-luna", "east/gpt-6-luna", "east/gpt-6-sol"),
-                "embedder": self._model(
-                    "east/text-embedding-3-small", "west/text-embedding-3-small"
-                ),
-            },
+            models=self._models(),
             keys=(
                 KeyConfig("open", Secret(KEYS["open"])),
                 KeyConfig("tight", Secret(KEYS["tight"]), limits=self.limits),
@@ -209,17 +204,32 @@ class Scenario:
             self.timeouts,
             connections=self.connections,
             allow_http=True,
+            breaker=self.policy.breaker,
+            retry_budget=self.policy.budget,
         )
 
-    def _model(self, *routes: str) -> ModelConfig:
+    def _models(self) -> dict[str, ModelConfig]:
+        policy = self.policy
+        on = {failure: self._steps(*routes) for failure, routes in policy.on.items()}
+        filtered = {failure: on[failure] for failure in on.keys() & {"content_filter"}}
+        plain = ModelConfig((), self.patience, policy.commit, fixed_answer=policy.fixed)
+        twice = self._steps("east/gpt-6-luna", "west/gpt-6-luna")
+        return {
+            "assistant": replace(
+                plain, routes=self._steps("east/gpt-6-sol", "west/gpt-6-luna"), on=on
+            ),
+            "single": replace(plain, routes=self._steps("west/gpt-6-sol"), on=filtered),
+            "triple": replace(plain, routes=(*twice[::-1], *self._steps("east/gpt-6-sol")), on=on),
+            "fitted": replace(plain, routes=twice, context=policy.context),
+            "embedder": ModelConfig(
+                self._steps("east/text-embedding-3-small", "west/text-embedding-3-small"),
+                self.patience,
+            ),
+        }
+
+    def _steps(self, *routes: str) -> tuple[RouteConfig, ...]:
         pairs = (route.split("/") for route in routes)
-        steps = tuple(RouteConfig(place, model, self.timeouts) for place, model in pairs)
-        return ModelConfig(steps, self.patience)
-
-
-KEYS: Final = {name: f"{name}-key-0123456789" for name in ("open", "tight", "narrow", "wrong")}
-STORED: Final = "stored"
-"""Stands for the key that lives in the store, whose secret is made when the world begins."""
+        return tuple(RouteConfig(place, model, self.timeouts) for place, model in pairs)
 
 
 def scenario(seed: int) -> Scenario:
@@ -227,6 +237,7 @@ def scenario(seed: int) -> Scenario:
     chance = random.Random(f"world {seed}")
     span = chance.choice((1.0, 10.0, 10.0, 80.0))
     troubles = frozenset(name for name in TROUBLES if chance.random() < 0.4)
+    policy = failure_policy(seed, troubles, span)
     return Scenario(
         seed=seed,
         troubles=troubles,
@@ -240,9 +251,10 @@ def scenario(seed: int) -> Scenario:
         patience=chance.choice((0.0, 0.5, 5.0)),
         limits=RateLimits(chance.choice((None, 4, 8)), chance.choice((None, 1, 3))),
         http=chance.choice((HttpLimits(), HttpLimits(write_seconds=3.0, keep_alive_seconds=8.0))),
-        providers={name: _provider(chance, troubles) for name in UPSTREAMS},
-        callers=_callers(chance, troubles, span),
+        providers={name: _provider(chance, troubles, policy.ills.get(name)) for name in UPSTREAMS},
+        callers=callers(chance, troubles, span),
         gloom=chance.choice((0.1, 0.3)),
+        policy=policy,
         connections=chance.choice((1, 2, 4)) if "few connections" in troubles else 1000,
         revoked_at=chance.uniform(0, span) if "revocation" in troubles else None,
         reloaded_at=chance.uniform(0, span) if "reload" in troubles else None,
@@ -251,28 +263,37 @@ def scenario(seed: int) -> Scenario:
     )
 
 
-def _provider(chance: random.Random, troubles: frozenset[str]) -> SimulatorConfig:
+def _provider(
+    chance: random.Random, troubles: frozenset[str], illness: Illness | None
+) -> SimulatorConfig:
     faults: list[FaultRule] = []
     if "liars" in troubles and "few connections" not in troubles:
         faults += _LIES[: chance.randint(1, 3)]
     if "provider faults" in troubles:
         rules = chance.sample(_RULES, chance.randint(1, 6))
         faults += [_often(rule, chance.choice((0.1, 0.3, 0.6))) for rule in rules]
+    if "filters" in troubles:
+        faults += [_often(rule, chance.choice((0.1, 0.3))) for rule in _FILTERS]
+    ills = [] if illness is None else [illness.rule()]
     limits = (RateLimit(rpm=chance.choice((3, 10))),) if "provider limits" in troubles else ()
     names = ("main", "other") if "two credentials" in troubles else ("main",)
+    longest = (400, 500) if "slow readers" in troubles else (100, 150)
+    lengths = ((5, 20), (20, 60), longest)
     return SimulatorConfig(
         credentials={name: f"sk-{name}-{chance.randrange(10**6)}" for name in names},
         prices={name: _per_token(price) for name, price in PRICES.items()},
         latency=Latency(chance.choice((0.0, 0.05, 0.8)), chance.choice((0.0, 30.0, 200.0))),
-        faults=tuple(faults),
+        faults=(*ills, *(replace_times(rule, 0.0, CALM_AT) for rule in faults)),
         limits=limits,
+        models=_narrow(chance) if "narrow windows" in troubles else {},
         seed=chance.randrange(10**9),
-        answer_tokens=chance.choice(
-            ((5, 20), (20, 60), (400, 500))
-            if "slow readers" in troubles
-            else ((5, 20), (20, 60), (100, 150))
-        ),
+        answer_tokens=(5, 20) if "crowd" in troubles else chance.choice(lengths),
     )
+
+
+def _narrow(chance: random.Random) -> dict[str, SimulatedModel | None]:
+    """Return a model that takes less than the catalogue says."""
+    return {"gpt-6-luna": SimulatedModel(context=chance.choice((60, 150)))}
 
 
 def _per_token(price: PriceConfig) -> SimulatedPrice:
@@ -284,82 +305,24 @@ def _often(rule: FaultRule, probability: float) -> FaultRule:
     return msgspec.structs.replace(rule, probability=probability)
 
 
-def _callers(chance: random.Random, troubles: frozenset[str], span: float) -> list[list[Ask]]:
-    callers: list[list[Ask]] = []
-    count = 0
-    for _ in range(chance.randint(4, 12)):
-        starts = sorted(chance.uniform(0, span) for _ in range(chance.randint(1, 4)))
-        callers.append([_ask(chance, troubles, count + n, at) for n, at in enumerate(starts)])
-        count += len(starts)
-    return callers
-
-
-def _ask(chance: random.Random, troubles: frozenset[str], number: int, at: float) -> Ask:
-    tag = f"tag-{number:04}"
-    kind: Kind = chance.choices(("chat", "embeddings", "responses", "models"), (12, 3, 4, 1))[0]
-    fields = _fields(chance, kind, tag)
-    leaves, pace = None, (65_536, 0.0)
-    if "leavers" in troubles and chance.random() < 0.4:
-        leaves = chance.choice((0.0005, 0.05, 0.5, 2.0)) * chance.random()
-    if "slow readers" in troubles and chance.random() < 0.3:
-        leaves = leaves and leaves * 10
-        pace = chance.choice(((300, 0.05), (2_000, 0.02), (4_000, 2.0), (1, 50.0)))
-    stored = 3 if "revocation" in troubles else 0
-    key = chance.choices((*KEYS, STORED), (7, 6, 1, 1, stored))[0]
-    return Ask(
-        tag,
-        kind,
-        KEYS.get(key, STORED),
-        fields,
-        at,
-        leaves,
-        resets=chance.random() < 0.5,
-        pace=pace,
-        deadline=chance.choice((1.0, 3.0)) if chance.random() < 0.1 else None,
-    )
-
-
-def _fields(chance: random.Random, kind: Kind, tag: str) -> dict[str, Any]:
-    words = " ".join(chance.choices(_WORDS, k=chance.randint(3, 40)))
-    preamble = _LONG if chance.random() < 0.05 else ""
-    prompt, model = (
-        f"{preamble}{tag} {words}",
-        chance.choice(("assistant", "assistant", "single", "triple")),
-    )
-    fields: dict[str, Any]
-    if kind == "embeddings":
-        fields = {"model": "embedder", "input": prompt, "dimensions": chance.choice((4, 64))}
-        return {**fields, "encoding_format": "base64"} if chance.random() < 0.5 else fields
-    if kind == "chat":
-        fields = {"model": model, "messages": [{"role": "user", "content": prompt}]}
-        if chance.random() < 0.2:
-            fields["max_completion_tokens"] = chance.randint(1, 30)
-    else:
-        fields = {"model": model, "input": prompt}
-    if chance.random() < 0.6:
-        fields["stream"] = True
-        if kind == "chat" and chance.random() < 0.3:
-            fields["stream_options"] = {"include_usage": chance.random() < 0.7}
-    if chance.random() < 0.03:
-        fields["model"] = NOBODY
-    return fields
-
-
 class Forecast:
-    """Says what the next line to a place is like."""
+    """Says what the next line to a place is like; `now` is in seconds of the world."""
 
-    def __init__(self, plan: Scenario) -> None:
-        self._plan = plan
+    def __init__(self, plan: Scenario, now: Callable[[], float]) -> None:
+        self._plan, self._now = plan, now
         self._chance = random.Random(f"weather {plan.seed}")
 
     def __call__(self, place: str) -> Weather:
         """Return the weather of a line."""
-        chance, plan = self._chance, self._plan
+        chance, plan, now = self._chance, self._plan, self._now()
+        illness = plan.policy.ills.get(place)
+        if illness is not None and illness.refuses(now):
+            return Weather(fate="refused")
         trouble = "caller lines" if place == "gateway" else "upstream lines"
         calm = Weather(latency=chance.choice((0.0, 0.001, 0.02)), jitter=chance.choice((0.0, 0.01)))
         if place == "gateway" and "slow readers" in plan.troubles:
             calm = replace(calm, window=chance.choice((1_000, 8_192)))
-        if trouble not in plan.troubles:
+        if trouble not in plan.troubles or now >= CALM_AT:
             return calm
         fate: Fate = chance.choice(_FATES) if chance.random() < plan.gloom else ""
         if fate in {"refused", "unknown", "silent"} and place == "gateway":

@@ -23,18 +23,23 @@ from headworks.stores.keystore import Grant, KeyStore
 from headworks.stores.ledger_schema import connect_read_only, ledger_path
 from headworks.stores.pepper import load_pepper
 from headworks.testing import RecordingJournal, SeededRandom
-from headworks.types import Request, Response, Secret
+from headworks.types import Presence, Request, Response, Secret
+from tests.faults.simworld.asks import STORED, last_asks
 from tests.faults.simworld.callers import PLACE, Ask, Caller, Reply
 from tests.faults.simworld.clockwork import LoopClock, VirtualLoop
 from tests.faults.simworld.network import Line, Network, Place
 from tests.faults.simworld.providers import Arrival, Provider
-from tests.faults.simworld.scenario import STORED, Forecast, Scenario
+from tests.faults.simworld.scenario import CALM_AT, Forecast, Scenario
 
 _CALL = re.compile(rb"\r\nx-headworks-call: ([^\r]+)\r\n")
 _TAG = re.compile(rb"\r\nx-client-request-id: (tag-[0-9]+)\r\n")
 _LAST = (b"data: [DONE]\n\n", b"event: response.completed\n", b"event: response.incomplete\n")
 _PATIENCE = 400.0
 """Seconds in which calls must have ended after the last caller has."""
+LAST_CALLS = 4
+"""As many as a breaker's probes, and one more."""
+_OPEN, _UNPAID = 80.0, 1_200.0
+"""Seconds after which no breaker is open, and no credential rests."""
 _IDLE = 55.0
 """Seconds after which the connections to an upstream that a reload replaced have closed themselves:
 a call that began before may open one that the gateway's own end does not find."""
@@ -56,6 +61,7 @@ class World:
         findings: What must not be, one sentence each.
         trace: What happened, in order; its digest is the world's fingerprint.
         rows: The ledger when all had ended.
+        has_recovered: Whether calls were made when all had been well for long.
         stopped_at: When the gateway stopped to accept; `cut_at` when it cut off what was left.
     """
 
@@ -71,6 +77,7 @@ class World:
     revoked_at: float = math.inf
     stopped_at: float = math.inf
     cut_at: float = math.inf
+    has_recovered: bool = False
     is_over: bool = False
 
     def __post_init__(self) -> None:
@@ -84,7 +91,7 @@ class World:
             self.loop,
             plan.seed,
             self.note,
-            Forecast(plan),
+            Forecast(plan, lambda: self.loop.time() - self.begun),
             self._watch_line,
             writes_late="late writes" in plan.troubles,
         )
@@ -141,9 +148,11 @@ class World:
         self.replies = [reply for caller in callers for reply in caller.replies]
         events = [self._revoke(), self._reload(), self._stop()]
         await asyncio.gather(*(caller.run() for caller in callers), *events)
+        await self._calm_down()
+        if self.plan.ends_well:
+            await self._recover()
         for reply in self.replies:
             self.note(f"{reply.ask.tag} {reply.status} {reply.is_whole}", reply.body)
-        await self._calm_down()
         self._read_ledger()
 
     async def end(self) -> None:
@@ -166,6 +175,19 @@ class World:
                 line.clear()
         if not await self._becomes(lambda: not any(one.open for one in self.providers.values())):
             self.fail("a provider still answers a request that nobody waits for")
+
+    async def _recover(self) -> None:
+        """Let all be well until nothing is held against a route any more; then call again."""
+        is_unpaid = any(one.failure == "quota" for call in self.journal.calls for one in call.trail)
+        calm = max(0.0, self.begun + CALM_AT - self.loop.time())
+        await asyncio.sleep(calm + (_UNPAID if is_unpaid else _OPEN))
+        self.note("all is well")
+        self.has_recovered = True
+        for ask in last_asks(LAST_CALLS):
+            caller = Caller([ask], self.begun)
+            await caller.run()
+            self.replies += caller.replies
+        await self._calm_down()
 
     async def _becomes(self, is_so: Callable[[], bool]) -> bool:
         until = self.loop.time() + _PATIENCE
@@ -275,8 +297,12 @@ class World:
 
     def is_prompt(self, reply: Reply) -> bool:
         """Whether a caller takes what comes at once, over a line that brings it at once."""
+        return reply.ask.is_patient and self.is_prompt_line(reply)
+
+    def is_prompt_line(self, reply: Reply) -> bool:
+        """Whether a call went over a line that brings everything at once."""
         line = self.line(reply)
-        return reply.ask.is_patient and line is not None and line.weather.is_fast
+        return line is not None and line.weather.is_fast
 
     def heard(self, arrival: Arrival) -> bytes:
         """Return what had reached the gateway of the answer to one attempt."""
@@ -316,12 +342,14 @@ class _Watched:
         self.refusal = engine.refusal
 
     @asynccontextmanager
-    async def call(self, request: Request, key: Secret | None) -> AsyncGenerator[Response]:
+    async def call(
+        self, request: Request, key: Secret | None, presence: Presence | None = None
+    ) -> AsyncGenerator[Response]:
         """Carry one call."""
         entry = Entry(dict(request.headers).get(b"x-client-request-id", b"").decode())
         self._entries.append(entry)
         try:
-            async with self._engine.call(request, key) as response:
+            async with self._engine.call(request, key, presence) as response:
                 yield response
         finally:
             entry.exits += 1

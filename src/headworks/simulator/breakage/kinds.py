@@ -173,7 +173,12 @@ KINDS: Mapping[str, Kind] = {
         ending="clean",
     ),
     # the form of a stream
-    "no_done": Kind("the last event of a stream is missing", events=events.without_done),
+    "no_done": Kind(
+        "the last event of a stream is missing",
+        ("ending",),
+        events=events.without_done,
+        ending="clean",
+    ),
     "duplicate_done": Kind("the last event comes twice", events=events.with_done_twice),
     "after_done": Kind("events come after the last one", events=events.with_more),
     "crlf": Kind("lines end with CR LF", events=events.with_crlf),

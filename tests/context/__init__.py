@@ -1,0 +1,1 @@
+"""Requests that are too long, from the app to the provider."""

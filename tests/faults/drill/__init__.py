@@ -1,0 +1,1 @@
+"""The failure drill: sixteen ways in which a provider fails, by both faces, plain and streamed."""

@@ -1,0 +1,138 @@
+"""The programme of faults, and the tests that prove each row of it.
+
+One row a fault, then the tests, one a line, below `tests/`. A row that loses its test fails here.
+
+The provider breaks, stalls or lies
+
+U01 dies in the middle of a stream, at any event
+    faults/test_broken_streams.py::test_broken_after_any_event
+    faults/test_chaosnet_gateway.py::test_cut_at_every_event
+    upstream/test_http1_tls.py::test_an_answer_whose_encryption_breaks_is_cut_off
+U02 refuses connections, drops them, has no address, or one that is found too late
+    upstream/test_http1.py::test_a_refused_connection_says_where_it_went
+    upstream/test_http1_timeouts.py::test_a_server_that_accepts_nothing_costs_the_connect_timeout
+    upstream/test_names.py::test_a_slow_resolver_costs_the_connect_timeout
+    upstream/test_names.py::test_a_slow_resolver_is_asked_once_at_a_time
+    upstream/test_names.py::test_a_failed_look_up_is_not_remembered
+    faults/test_four_timeouts.py::test_an_upstream_that_cannot_be_reached_is_replaced
+    faults/test_four_timeouts.py::test_nobody_waits_beyond_the_deadline_for_a_connection
+    faults/test_chaosnet_gateway.py::test_fallback_when_the_way_is_shut
+U03 stalls before the first content, between two pieces, or for the whole call
+    faults/test_four_timeouts.py::test_each_wait_is_exact_and_has_its_own_code
+    faults/test_four_timeouts.py::test_any_waits_are_exact
+    faults/test_four_timeouts.py::test_who_is_given_up_is_told_so_at_once
+    upstream/test_http1_timeouts.py::test_each_wait_ends_on_time_with_its_own_error
+    upstream/test_http1_timeouts.py::test_a_flood_of_keep_alives_does_not_prolong_it_either
+U04 asks for a wait, in any form or with an absurd one
+    core/test_durations.py::test_retry_after
+    faults/test_hostile_upstreams.py::test_a_wait_is_obeyed_to_a_twentieth_of_a_second
+    faults/test_hostile_upstreams.py::test_a_wait_beyond_the_deadline_is_passed_on
+    clients/test_errors.py::test_a_wait_is_obeyed
+U05 answers with errors: bursts, pages, nothing, a megabyte, in the clothes of success
+    faults/test_hostile_upstreams.py::test_what_is_no_answer_is_a_short_error_of_the_known_shape
+    faults/test_hostile_upstreams.py::test_what_is_no_answer_is_made_good_by_another_upstream
+    faults/test_echoed_credentials.py::test_the_credential_is_told_to_nobody
+    upstream/test_openai_answers.py::test_a_refusal_is_understood_and_its_connection_is_clean
+    core/test_classify.py::test_what_providers_say_is_understood
+U06 answers in a form that is none: cut short, packed, not JSON, JSON for a stream
+    faults/test_hostile_upstreams.py::test_what_is_no_answer_is_a_short_error_of_the_known_shape
+    faults/test_hostile_upstreams.py::test_a_packed_stream_is_no_stream
+    faults/test_broken_streams.py::test_whole_answers_that_are_not_json
+    test_policies.py::test_a_json_answer_to_a_stream_request_is_made_a_stream
+    test_policies.py::test_json_that_is_no_answer_gets_a_real_status
+    upstream/test_http1_framing.py::test_an_answer_that_two_readers_could_read_differently_is_refused
+U07 answers without measure: bombs, bodies and events without end
+    faults/test_hostile_upstreams.py::test_no_answer_fills_our_memory
+    core/test_sse.py::test_an_endless_event_is_refused
+U09 sends us elsewhere
+    faults/test_hostile_upstreams.py::test_a_credential_goes_nowhere_else
+    upstream/test_http1.py::test_a_redirect_is_an_answer_and_my_key_goes_nowhere_else
+U10 is not who it says
+    upstream/test_http1_tls.py::test_a_server_that_is_not_who_it_says_gets_nothing
+    upstream/test_http1_tls.py::test_the_systems_authorities_are_asked_by_default
+    faults/test_hostile_upstreams.py::test_there_is_no_way_around_a_certificate
+U11 says more than it was asked
+    faults/test_poison.py::test_ten_thousand_calls
+    upstream/test_http1_pool.py::test_a_poisoned_server_never_reaches_another_call
+    upstream/test_http1_pool.py::test_bytes_before_the_request_are_nobodys_answer
+    upstream/test_http1_framing.py::test_no_surplus_byte_passes_for_a_clean_end
+    upstream/test_http1_tls.py::test_surplus_bytes_over_tls_reach_no_other_call
+
+The caller leaves
+
+S01 hangs up at any moment
+    faults/test_disconnect.py::test_twenty_points
+    faults/test_disconnect.py::test_two_hundred_leave_at_once
+    faults/test_chaosnet_gateway.py::test_caller_gone_at_any_byte
+    faults/test_leaving.py::test_gone_at_any_turn
+    faults/test_departures.py::test_cancel_lets_go_of_the_provider
+    faults/test_departures.py::test_drain_reads_the_answer_to_its_end
+    upstream/test_http1.py::test_a_call_cancelled_anywhere_leaves_nothing_behind
+O09 has less time than the wait, or none any more
+    faults/test_departures.py::test_a_wait_beyond_the_deadline_is_answered_at_once
+    faults/test_departures.py::test_a_crowd_that_has_gone_is_never_asked_for
+
+How often, how many, and where to
+
+U08 comes and goes
+    faults/test_outages.py::test_a_flapping_provider_costs_nobody_an_answer
+U12 knows what was made there by its id
+    stateful/test_ten_thousand.py::test_ten_thousand_calls_find_what_they_refer_to
+    stateful/test_clients.py::test_a_conversation_stays_with_the_account_that_began_it
+    stateful/test_clients.py::test_a_file_becomes_a_batch_and_its_results
+    stateful/test_calls.py::test_a_response_is_known_before_its_caller_can_use_it
+    stores/test_homes_file.py::test_a_killed_process_loses_moments_at_most
+    stateful/test_clients.py::test_a_conversation_stays_with_the_account_that_began_it
+O01 fails for everybody, and comes back
+    faults/test_outages.py::test_an_outage_is_never_amplified
+    faults/test_outages.py::test_the_last_route_is_never_given_up
+O11 is asked a second time beside a late attempt
+    test_hedging_share.py::test_ten_thousand_calls_with_a_heavy_tail
+    faults/test_hedging.py::test_the_loser_is_closed_at_once_and_in_the_ledger
+"""
+
+import ast
+import re
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+TESTS = Path(__file__).parents[1]
+ROW = re.compile(r"([A-Z]\d\d) .+")
+
+
+def programme() -> dict[str, list[str]]:
+    """Return the tests of each row of the table above."""
+    rows: dict[str, list[str]] = {}
+    found: list[str] = []
+    for line in (__doc__ or "").splitlines():
+        if row := ROW.fullmatch(line):
+            found = rows.setdefault(row[1], [])
+        elif line.startswith("    "):
+            found.append(line.strip())
+    return rows
+
+
+@cache
+def names_in(file: Path) -> frozenset[str]:
+    """Return the names of a file's tests."""
+    nodes = ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+    functions = (one for one in nodes if isinstance(one, ast.FunctionDef | ast.AsyncFunctionDef))
+    return frozenset(one.name for one in functions if one.name.startswith("test_"))
+
+
+@pytest.mark.parametrize("row", programme())
+def test_every_row_is_proven(row):
+    """No fault of the programme is without a test, and every test that it names is there."""
+    named = programme()[row]
+    assert named
+    for one in named:
+        file, _, name = one.partition("::")
+        assert name in names_in(TESTS / file), one
+
+
+def test_rows_stand_once():
+    """A row that stands twice would hide tests."""
+    rows = [row[1] for line in (__doc__ or "").splitlines() if (row := ROW.fullmatch(line))]
+    assert len(rows) == len(set(rows))
