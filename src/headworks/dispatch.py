@@ -3,7 +3,7 @@
 import logging
 from dataclasses import dataclass, field
 
-from headworks.answer import Answer, made_answer
+from headworks.answer import Answer
 from headworks.attempt import Attempt, book_failure
 from headworks.core.backoff import Backoff, Situation, Step, held_back
 from headworks.core.course import Course
@@ -15,6 +15,7 @@ from headworks.core.trail import out_of_time, passed_over, tried
 from headworks.core.way import Way
 from headworks.errors import CallError, DeadlineExceeded, Retry, UpstreamError
 from headworks.hedging import Hedging
+from headworks.made import made_answer
 from headworks.ports import (
     Admission,
     Clock,

@@ -20,8 +20,8 @@ def text(upstream: str = "{}", model: str = "{}") -> str:
 
 def waits(config: Config, kind: str) -> Timeouts:
     """Return what holds for requests of a type to the model."""
-    route = config.models["a"].routes[0]
-    return route.timeouts.of(kind)  # type: ignore[union-attr] # it is a route, no group
+    (route,) = config.models["a"].all_routes()
+    return route.timeouts.of(kind)
 
 
 @dataclass(frozen=True)
