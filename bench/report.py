@@ -27,6 +27,7 @@ class Result:
     versions: dict[str, str]
     measured: Rounds
     startup: Startup | None
+    accounting: dict[str, float]
     rounds: int
 
     def least_cpu(self, scenario: str, subject: str) -> float | None:
@@ -49,7 +50,15 @@ def table(result: Result) -> str:
         "| --- | ---: | ---: | ---: | ---: | ---: |",
     ]
     return "\n".join(
-        [*head, *_costs(result), *_latency(result), *_start(result), "", _foot(result)]
+        [
+            *head,
+            *_costs(result),
+            *_latency(result),
+            *_accounting(result),
+            *_start(result),
+            "",
+            _foot(result),
+        ]
     )
 
 
@@ -75,6 +84,20 @@ def _latency(result: Result) -> Iterator[str]:
     if base is not None and ours is not None:
         added = "" if nginx is None else _micro(nginx - base)
         yield _row("p50 added to a direct call", "", added, _micro(ours - base), "", "≤ 500 µs")
+
+
+def _accounting(result: Result) -> Iterator[str]:
+    rows = (
+        ("CPU of limits and ledger per call, one after another", "plain_1", "≤ 60 µs"),
+        ("the same, 64 calls together", "plain_64", ""),
+        ("with five levels of limits and three budgets, one after another", "full_1", "≤ 60 µs"),
+        ("the same, 64 calls together", "full_64", ""),
+    )
+    for title, name, bound in rows:
+        if (value := result.accounting.get(name)) is not None:
+            yield _row(title, "", "", _micro(value), "", bound)
+    if (weight := result.accounting.get("keys_mb")) is not None:
+        yield _row("memory of 100,000 keys with limits", "", "", f"{weight:.0f} MB", "", "≤ 200 MB")
 
 
 def _start(result: Result) -> Iterator[str]:

@@ -14,6 +14,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+import accounting
 import report
 from scenarios import SCENARIOS, measure
 from startup import Startup, measure_startup
@@ -70,8 +71,11 @@ def _run(names: list[str], folder: Path, options: argparse.Namespace) -> report.
     with contextlib.ExitStack() as stack:
         mock = stack.enter_context(direct(folder))
         startup: Startup | None = None
+        steps: dict[str, float] = {}
         if "headworks" in names:
             startup = measure_startup(folder, mock.port, options.rounds)
+            print("limits and ledger", file=sys.stderr)
+            steps = accounting.measure()
         subjects = [mock] if "direct" in names else []
         subjects += [
             stack.enter_context(start(folder, mock.port))
@@ -82,7 +86,7 @@ def _run(names: list[str], folder: Path, options: argparse.Namespace) -> report.
             check(subject)
         measured = _measure_all(subjects, folder, options)
         versions = {subject.name: subject.version for subject in subjects if subject.version}
-    return report.Result(versions, measured, startup, options.rounds)
+    return report.Result(versions, measured, startup, steps, options.rounds)
 
 
 def _measure_all(

@@ -18,10 +18,14 @@ import yaml
 from headworks.config import (
     json_schema,
     schema,
+    schema_budgets,
     schema_context,
     schema_failures,
     schema_health,
+    schema_ledger,
+    schema_limits,
     schema_models,
+    schema_queue,
     schema_routes,
     schema_upstreams,
     section,
@@ -38,9 +42,11 @@ WORDS: dict[Any, str] = {
     section.Pause: "duration",
     section.Size: "size",
     section.Rate: "US dollars",
+    schema_budgets.Money: "US dollars above 0",
     section.Address: "host:port",
     section.Name: "name",
     section.ModelName: "model name",
+    schema_limits.Label: "name",
     section.RouteName: "upstream/model",
     schema_failures.TargetName: "model name or upstream/model",
     RequestType: "type",
@@ -55,8 +61,12 @@ SECTIONS: tuple[tuple[str, type[Section]], ...] = (
     ("server", schema.Server),
     ("log", schema.Log),
     ("retry", schema.Retry),
+    ("ledger", schema_ledger.Ledger),
+    ("idempotency", schema_ledger.Idempotency),
+    ("queue", schema_queue.Queue),
     ("upstreams.*", schema_upstreams.Upstream),
     ("upstreams.*.credentials[]", schema_upstreams.Credential),
+    ("upstreams.*.limits", schema_upstreams.Limits),
     ("upstreams.*.timeouts", schema_upstreams.Timeouts),
     ("upstreams.*.timeouts.by_type.*", schema_upstreams.Waits),
     ("upstreams.*.breaker", schema_health.Breaker),
@@ -71,7 +81,13 @@ SECTIONS: tuple[tuple[str, type[Section]], ...] = (
     ("models.*.hedge", schema_failures.Hedge),
     ("models.*.context", schema_context.Context),
     ("keys[]", schema.Key),
-    ("keys[].limits", schema.KeyLimits),
+    ("keys[].limits", schema_queue.KeyLimits),
+    ("budget", schema_budgets.Budget),
+    ("limits", schema_limits.Limits),
+    ("limits.models.*", schema_limits.ModelLimits),
+    ("projects.*", schema_limits.Project),
+    ("users.*", schema_limits.User),
+    ("tags.*", schema_limits.Tag),
     ("prices.*", schema.Price),
     ("capabilities.*", schema_routes.Capability),
 )
@@ -130,8 +146,8 @@ watched like the configuration itself. Secrets show as `***` everywhere.
 ## Reload
 
 A changed file or `SIGHUP` reloads the configuration. One with an error changes nothing: the
-running one stays, and the error is logged. `server`, `store`, `key_pepper` and `log` take effect
-at the next start.
+running one stays, and the error is logged. `server`, `store`, `key_pepper`, `log` and `ledger` take
+effect at the next start.
 """
 
 
@@ -170,7 +186,7 @@ def section_table(name: str, kind: type[Section]) -> Iterator[str]:
     """Yield one section's heading and table."""
     yield f"### {name}\n\n{kind.__doc__}\n"
     yield "| key | value | default | |\n|---|---|---|---|"
-    for field in msgspec.structs.fields(kind):
+    for field in sorted(msgspec.structs.fields(kind), key=_is_optional):
         metas = [arg for arg in get_args(field.type) if isinstance(arg, msgspec.Meta)]
         text = next(meta.description for meta in metas if meta.description)
         examples = [one for meta in metas for one in meta.examples or ()]
@@ -178,6 +194,10 @@ def section_table(name: str, kind: type[Section]) -> Iterator[str]:
         suffix = f" For example {shown}." if shown else ""
         yield f"| `{field.encode_name}` | {words(field.type)} | {default(field)} | {text}{suffix} |"
     yield ""
+
+
+def _is_optional(field: msgspec.structs.FieldInfo) -> bool:
+    return not field.required
 
 
 def words(kind: Any) -> str:

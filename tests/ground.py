@@ -23,6 +23,7 @@ upstreams:
   up:
     base_url: http://127.0.0.1:{port}/v1
     credentials: [{{name: main, api_key: sk-simulator}}]
+    limits: {{rpm: 1000000}}
   spare:
     base_url: http://127.0.0.1:{port}/v1
     credentials: [{{name: main, api_key: sk-simulator-2}}]

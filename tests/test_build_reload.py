@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from headworks.build import RESTART_ONLY
-from headworks.config.settings import KeyConfig, PriceConfig, UpstreamConfig
+from headworks.config.settings import KeyConfig, LedgerConfig, PriceConfig, UpstreamConfig
 from headworks.core.breaker import BreakerRules
+from headworks.core.grants import Grant
 from headworks.core.intake import read_request
 from headworks.errors import CircuitOpen, ConfigurationError, Unauthenticated
 from headworks.stores.ledger_schema import ledger_path
@@ -32,7 +33,7 @@ async def test_a_reload_changes_keys_prices_and_models(tmp_path):
     """What is new works at once, what is gone is refused at once."""
     async with ground(tmp_path) as it:
         before = it.assembly.config
-        key = KeyConfig("other", Secret(OTHER))
+        key = KeyConfig(Grant("other"), Secret(OTHER))
         models = {"new": before.models["assistant"]}
         prices = {"gpt-6-sol": PriceConfig(1_000_000, 2_000_000)}
         await it.assembly.reload(replace(before, keys=(key,), models=models, prices=prices))
@@ -43,7 +44,7 @@ async def test_a_reload_changes_keys_prices_and_models(tmp_path):
         async with it.assembly.engine.call(request, Secret(OTHER)) as listed:
             assert isinstance(listed.content, bytes)
             assert [one["id"] for one in json.loads(listed.content)["data"]] == ["new"]
-    booked = usage(ledger_path(tmp_path / "store.db"), by=["model"])
+    booked = usage(ledger_path(tmp_path / "store.db"))
     assert booked.total.cost_nano == 3 * 1 + 4 * 2
 
 
@@ -112,7 +113,7 @@ async def test_a_file_of_authorities_is_read_again(tmp_path):
 
 BAD = {
     "two keys with one secret": lambda good, _: replace(
-        good, keys=(KeyConfig("a", Secret(OTHER)), KeyConfig("b", Secret(OTHER)))
+        good, keys=(KeyConfig(Grant("a"), Secret(OTHER)), KeyConfig(Grant("b"), Secret(OTHER)))
     ),
     "authorities that are none": with_bad_authorities,
 }
@@ -148,6 +149,7 @@ async def test_what_only_a_start_can_change_is_told_and_kept(tmp_path, caplog):
             store=tmp_path / "elsewhere.db",
             key_pepper=Secret("another pepper, long enough"),
             log=replace(before.log, level="debug"),
+            ledger=LedgerConfig(survives_power_cut=True),
             prices={"m": PriceConfig(1, 1)},
         )
         await it.assembly.reload(after)
@@ -188,7 +190,7 @@ async def test_a_stream_outlives_a_reload(tmp_path):
         await it.assembly.reload(replace(before, upstreams=upstreams, models=models))
         reloaded.set()
         assert (await call).endswith(b"data: [DONE]\n\n")
-    booked = usage(ledger_path(tmp_path / "store.db"), by=["model"]).total
+    booked = usage(ledger_path(tmp_path / "store.db")).total
     assert (booked.input, booked.output, booked.open) == (3, 4, 0)
 
 

@@ -118,6 +118,31 @@ async def test_limits_hold(world, face):
     assert answers[3].headers["x-should-retry"] == "true"
 
 
+async def test_every_answer_tells_how_our_limits_stand(world, face):
+    """Answers, streams, errors and refusals of a key with limits have the usual headers of them."""
+    world.upstream.script = [FakeResponse(WHOLE), FakeResponse(EVENTS), *map(ConnectFailed, "abc")]
+    async with world.client(face, "app") as client:
+        whole = await client.post(URL, json=CHAT)
+        stream = await client.post(URL, json={**CHAT, "stream": True})
+        failed = await client.post(URL, json=CHAT)
+        refused = await client.post(URL, json=CHAT)
+        before = await client.post(URL, json={**CHAT, "model": "gold"})
+
+    told = [dict(answer.headers) for answer in (whole, stream, failed, refused)]
+    assert [one["x-ratelimit-limit-requests"] for one in told] == ["3"] * 4
+    assert [one["x-ratelimit-remaining-requests"] for one in told] == ["2", "1", "0", "0"]
+    assert told[0]["x-ratelimit-reset-requests"] == "1m0.1s"
+    assert [answer.status_code for answer in (failed, refused)] == [502, 429]
+    assert refused.json()["error"]["type"] == "requests"
+    assert not any(name.startswith("x-ratelimit") for name in before.headers)
+
+
+async def test_a_key_without_limits_has_no_headers_of_any(client):
+    """What no limit of ours holds for, tells of none."""
+    response = await client.post(URL, json=CHAT)
+    assert not any(name.startswith("x-ratelimit") for name in response.headers)
+
+
 async def test_an_unwritable_ledger_stops_spending(client, world):
     """No row, no request: what cannot be booked is not bought."""
     world.ledger.fault = LedgerUnavailable("disk full", retry_after=1.0)

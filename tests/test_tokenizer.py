@@ -70,6 +70,33 @@ def test_a_recount_is_exact(tokenizer):
     assert recount == Usage(8, 6, tier="flex")
 
 
+@pytest.mark.parametrize(
+    ("fields", "output"),
+    [
+        ({}, 9),
+        ({"max_tokens": 7}, 7),
+        ({"max_tokens": 4, "n": 2}, 8),
+        ({"max_tokens": 2}, 6),
+        ({"model": "gpt-6-sol"}, 9 + 512),
+        ({"model": "gpt-6-sol", "max_completion_tokens": 100}, 100),
+        ({"model": "gpt-6-sol", "reasoning_effort": "none"}, 9),
+    ],
+)
+def test_what_is_lost_is_counted_as_far_as_it_may_be(tokenizer, fields, output):
+    """What came is never counted less, and what nobody saw never beyond the request's own bound."""
+    asked = ask(HELLO | fields)
+
+    assert tokenizer.recount(asked, "Hello there, miller!", 3).output == output
+
+
+def test_what_was_reported_is_learned():
+    """Once a model has told how long it thinks, its broken answers are counted by that."""
+    tokenizer, asked = Tokenizer(), ask(HELLO | {"model": "gpt-6-sol"})
+    tokenizer.learn(asked, "gpt-6-sol", Usage(8, 100, reasoning=70))
+
+    assert tokenizer.recount(asked, "1234").output == 71
+
+
 def test_the_answer_of_an_embedding_is_no_output(tokenizer):
     """Vectors are not tokens."""
     fields = {"model": "text-embedding-3-small", "input": "Hello there"}

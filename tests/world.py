@@ -36,8 +36,11 @@ class FakeEstimator:
     def estimate(self, request: Request) -> Usage:
         return Usage(10, 100)
 
-    def recount(self, request: Request, text: str) -> Usage:
+    def recount(self, request: Request, text: str, lost: int = 0) -> Usage:
         return Usage(10, len(text))
+
+    def learn(self, request: Request, model: str, usage: Usage) -> None:
+        pass
 
 
 @dataclass

@@ -1,5 +1,6 @@
 """What stands in a capability's place while it is switched off: it does nothing, rightly."""
 
+from headworks.core.budget import BudgetAlert
 from headworks.core.context import unmarked
 from headworks.errors import CallError
 from headworks.types import Call, Caller, Plan, Request, Response, Route
@@ -34,6 +35,28 @@ class NoHomes:
 
     def witness(self, request: Request, route: Route) -> None:
         """Return nobody: there is nothing to remember."""
+
+
+class NoIdempotency:
+    """Every call is made, whatever key it carries."""
+
+    async def claim(self, call: Call) -> Response | None:  # noqa: ARG002 - the port's signature
+        """Return None: nothing was kept."""
+        return None
+
+    async def record(self, call: Call, response: Response) -> Response:  # noqa: ARG002 - the port's signature
+        """Return the response as it is."""
+        return response
+
+    def release(self, call: Call) -> None:
+        """Do nothing: nobody waits."""
+
+
+class NoAlerts:
+    """Nobody is told."""
+
+    def budget(self, alert: BudgetAlert) -> None:
+        """Tell nobody."""
 
 
 class NoCache:

@@ -13,13 +13,22 @@ import msgspec
 from headworks.core.classify import classify
 from headworks.core.commit import is_met
 from headworks.core.convert import as_events
-from headworks.core.endpoints import endpoint
+from headworks.core.endpoints import endpoint, goes_on
 from headworks.core.filtering import is_filtered
 from headworks.core.pricing import dearer, parse_usage
+from headworks.core.said import said
 from headworks.core.stream_base import NOTHING, Reported, Stream, is_given, is_json
 from headworks.core.streams import open_stream
+from headworks.core.tokens import guess
 from headworks.core.wire import media_type
-from headworks.errors import AnswerFiltered, CallError, DeadlineExceeded, MalformedResponse, Retry
+from headworks.errors import (
+    AnswerFiltered,
+    CallError,
+    DeadlineExceeded,
+    MalformedResponse,
+    Retry,
+    UpstreamError,
+)
 from headworks.ports import Admission, Estimator, Hold, Ledger, UpstreamResponse, Witness
 from headworks.types import (
     AT_FIRST_TOKEN,
@@ -44,6 +53,10 @@ _decode_whole = msgspec.json.Decoder(_Whole).decode
 _ABANDONED = GeneratorExit("nobody reads the answer")
 _REST = 2.0
 """Seconds to wait for the last event of a stream that has said all."""
+_BROKEN = 2
+"""Tokens in the event in which a provider has broken off."""
+_UNDER_WAY = 8
+"""Tokens that it writes until it notices that we have: those of a tenth of a second, or so."""
 _DRAIN = 0.1
 """Seconds to read a finished stream's last bytes, so that its connection can be used again."""
 
@@ -80,6 +93,7 @@ class Answer(msgspec.Struct):
     _source: AsyncIterator[bytes] | None = None
     _reported: Reported | None = None
     _is_filtered: bool = False
+    _is_coded: bool = False
     _has_begun: bool = False
 
     async def open(
@@ -95,9 +109,11 @@ class Answer(msgspec.Struct):
         kind = endpoint(request.method, request.path)
         self.is_billed, self.must_be_json = _is_billed(request), kind.takes_model
         self.is_owed = self.is_billed and bool(request.model) and not kind.is_free
-        sent = _media_type(self.response)
+        told = dict(self.response.headers)
+        self._is_coded = told.get(b"content-encoding", b"identity").lower() != b"identity"
+        sent = media_type(told.get(b"content-type", b""))
         if sent == b"text/event-stream":
-            _refuse_coded(self.response)
+            self._refuse_coded()
             self.stream = open_stream(kind.dialect, request)
             self.stream.mask = self.response.masked
             self.stream.seen = None if self.witness is None else self.witness.event
@@ -181,24 +197,24 @@ class Answer(msgspec.Struct):
 
     async def settle(self, outcome: str, error: CallError | None = None) -> None:
         """Book what the answer used, and what ended it, once; on disk when this returns."""
-        self.book(outcome)
+        self.book(outcome, error)
         told = None if self.stream is None else self.stream.failure
         self.admission.settle(error or told)
         await self.ledger.written()
 
-    def book(self, outcome: str) -> None:
-        """Book what the answer used, once; on disk soon.
+    def book(self, outcome: str, error: BaseException | None = None) -> None:
+        """Book what the answer used, once; on disk soon. `error` is what broke it.
 
         What has come counts as seen, even if its caller was too slow to get it.
         """
         if self.hold.is_open:
             if self.stream is not None and not self.stream.is_over:
                 self.stream.feed(self.response.unread())
-            usage, certainty = self._used()
+            usage, certainty, odd = self._used(error)
             self.call.usage = usage
             if self.is_filtered:
                 self.call.filtered = "answer"
-            charge(self.call, self.hold.settle(usage, certainty, outcome))
+            charge(self.call, usage, self.hold.settle(usage, certainty, outcome, odd))
 
     async def __aenter__(self) -> Self:
         return self
@@ -245,7 +261,7 @@ class Answer(msgspec.Struct):
 
     def _read_whole(self, content: bytes) -> bytes:
         """Learn from a whole answer; return it as the caller may see it."""
-        _refuse_coded(self.response)
+        self._refuse_coded()
         self.whole = content
         try:
             whole = _decode_whole(content)
@@ -263,22 +279,54 @@ class Answer(msgspec.Struct):
                 raise told
         return content
 
-    def _used(self) -> tuple[Usage, Certainty]:
+    def _refuse_coded(self) -> None:
+        """Raise if what is to be read is compressed: it was asked for as it is, none unpacks it."""
+        if self._is_coded:
+            error = MalformedResponse("The provider compressed its answer, though asked not to.")
+            error.retry = Retry.OTHER_ROUTE
+            raise error
+
+    def can_be_counted(self, error: BaseException) -> bool:
+        """Return whether all that was said is here, though no usage: not if it came in parts."""
+        is_whole = self.whole is not None and not isinstance(error, MalformedResponse)
+        return self.stream is not None or is_whole
+
+    def _used(self, error: BaseException | None) -> tuple[Usage, Certainty, tuple[str, ...]]:
         stream = self.stream
         reported = self._reported if stream is None else stream.reported
         if reported is None:
-            return (self._recount(), "estimated") if self.is_owed else (NO_USAGE, "exact")
-        usage, anomalies = reported
-        return (dearer(usage, self._recount()), "estimated") if anomalies else (usage, "exact")
+            return *self._unreported(error), ()
+        usage, odd = reported
+        if odd:
+            return dearer(usage, self.recount(error)), "estimated", odd
+        if usage.output:
+            request = self.call.request
+            model = request.model if self.route is None else self.route.model
+            self.estimator.learn(request, model, usage)
+        return usage, "exact", ()
 
-    def _recount(self) -> Usage:
+    def _unreported(self, error: BaseException | None) -> tuple[Usage, Certainty]:
+        """Return what is booked where the provider says nothing of usage."""
+        if not self.is_owed:
+            return NO_USAGE, "exact"
+        used, request = self.recount(error), self.call.request
+        if goes_on(request):  # what it comes to is told later, to whoever looks, and billed here
+            return dearer(used, self.estimator.estimate(_as_sent(request, self.route))), "unknown"
+        return used, "estimated"
+
+    def recount(self, error: BaseException | None) -> Usage:
         """Count what the provider did not say: never less than what was seen."""
-        stream = self.stream
-        text = (self.whole or b"") if stream is None else bytes(stream.text)
-        sent = _as_sent(self.call.request, self.route)
-        usage = self.estimator.recount(sent, text.decode("utf-8", "replace"))
-        pieces = 0 if stream is None else stream.pieces
-        return msgspec.structs.replace(usage, output=max(usage.output, pieces))
+        sent, stream = _as_sent(self.call.request, self.route), self.stream
+        if stream is None:
+            lost = _announced(self.response) if self.whole is None else 0
+            return self.estimator.recount(sent, said(self.whole or b""), lost)
+        lost = _UNDER_WAY
+        if stream.ending is not None:
+            lost = 0
+        elif isinstance(error or stream.error, UpstreamError):
+            lost = _BROKEN
+        usage = self.estimator.recount(sent, stream.text.decode("utf-8", "replace"), lost)
+        return msgspec.structs.replace(usage, output=max(usage.output, stream.pieces))
 
 
 def _as_sent(request: Request, route: Route | None) -> Request:
@@ -288,6 +336,12 @@ def _as_sent(request: Request, route: Route | None) -> Request:
     return msgspec.structs.replace(request, fields={**request.fields, "model": route.model})
 
 
+def _announced(response: UpstreamResponse) -> int:
+    """Return the tokens that a whole answer, of which nothing is left, can have had."""
+    length = dict(response.headers).get(b"content-length", b"")
+    return guess(int(length)) if length.isdigit() else 0
+
+
 def _raise_failure(stream: Stream) -> None:
     """Raise what the provider says went wrong, if another attempt may go well."""
     failure = stream.failure
@@ -295,8 +349,9 @@ def _raise_failure(stream: Stream) -> None:
         raise failure
 
 
-def charge(call: Call, cost: int | None) -> None:
-    """Add an attempt's cost to its call's; one unknown price makes the sum unknown."""
+def charge(call: Call, usage: Usage, cost: int | None) -> None:
+    """Add an attempt's tokens and cost to its call's; one unknown price makes the sum unknown."""
+    call.tokens += usage.input + usage.output
     call.cost = None if cost is None or call.cost is None else call.cost + cost
 
 
@@ -307,19 +362,3 @@ def _is_billed(request: Request) -> bool:
     """
     names_nothing_readable = bool(request.content) and not request.fields
     return request.method == "POST" and bool(request.model or names_nothing_readable)
-
-
-def _refuse_coded(response: UpstreamResponse) -> None:
-    """Raise if what is to be read is compressed; it was asked for as it is, and nothing unpacks it."""
-    for name, value in response.headers:
-        if name == b"content-encoding" and value.lower() != b"identity":
-            error = MalformedResponse("The provider compressed its answer, though asked not to.")
-            error.retry = Retry.OTHER_ROUTE
-            raise error
-
-
-def _media_type(response: UpstreamResponse) -> bytes:
-    for name, value in response.headers:
-        if name == b"content-type":
-            return media_type(value)
-    return b""

@@ -3,6 +3,7 @@
 import msgspec
 
 from headworks.answer import Answer, charge
+from headworks.core.pricing import dearer
 from headworks.errors import CallError, DeadlineExceeded, UpstreamError
 from headworks.ports import Admission, Hold
 from headworks.types import NO_USAGE, Call, GivenUp, Route, Usage
@@ -36,16 +37,23 @@ def book_failure(
     """Book an attempt that failed before its commit point.
 
     Nothing, where nothing was sent or the provider refused; what was seen, where an answer broke;
-    the estimate, where the provider may have worked unseen.
+    the estimate, where the provider may have worked unseen, or what it said is lost.
     """
     outcome = (error.code or str(error.status)) if isinstance(error, CallError) else ending
-    if isinstance(error, UpstreamError | DeadlineExceeded) and not error.sent:
+    if _is_unsent(error):
         hold.release(outcome)
     elif answer is not None and answer.has_output:
-        answer.book(outcome)
+        answer.book(outcome, error)
     elif isinstance(error, UpstreamError) and error.is_answer:
-        charge(call, hold.settle(NO_USAGE, "exact", outcome))
-    elif answer is not None and (answer.stream is not None or answer.whole is not None):
-        answer.book(outcome)
+        charge(call, NO_USAGE, hold.settle(NO_USAGE, "exact", outcome))
+    elif answer is not None and answer.can_be_counted(error):
+        answer.book(outcome, error)
     else:
-        charge(call, hold.settle(estimate, "unknown", outcome))
+        most = estimate if answer is None else dearer(estimate, answer.recount(error))
+        charge(call, most, hold.settle(most, "unknown", outcome))
+
+
+def _is_unsent(error: BaseException) -> bool:
+    """Return whether no byte of the request has left; a cancellation says so by its cause."""
+    fact = error if isinstance(error, CallError) else error.__cause__
+    return isinstance(fact, UpstreamError | DeadlineExceeded) and not fact.sent

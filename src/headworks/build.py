@@ -4,12 +4,12 @@ import asyncio
 import logging
 import os
 from collections.abc import Callable, Coroutine, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from headworks.absent import NoCache, NoContext, NoFilter, NoPrompts
+from headworks.absent import NoAlerts, NoCache, NoContext, NoFilter, NoIdempotency, NoPrompts
 from headworks.catalog import load as load_catalogue
 from headworks.catalog.prices import Prices
 from headworks.config.settings import Config, known_secrets
@@ -17,6 +17,7 @@ from headworks.context.fitting import Fitting
 from headworks.context.summaries import Summaries
 from headworks.context.windows import Windows
 from headworks.core.backoff import Backoff
+from headworks.core.budget import Budget, Owner
 from headworks.core.groups import Conditions
 from headworks.core.hedging import Hedges
 from headworks.core.pricing import Price, flat_price
@@ -29,29 +30,37 @@ from headworks.observe.journal import Journals
 from headworks.observe.log import Redaction
 from headworks.observe.metrics import Metrics
 from headworks.observe.tags import TagRedaction
-from headworks.ports import Clock, Context, Journal, Keys, Random
+from headworks.ports import Alerts, Clock, Context, Journal, Keys, Random
 from headworks.relay import Relay
+from headworks.stores.budget_alerts import ToldAlerts, alerts_path
+from headworks.stores.budgeted import BudgetedLedger
+from headworks.stores.budgets import MemoryBudgets
+from headworks.stores.budgets import Plan as BudgetPlan
 from headworks.stores.health import MemoryHealth
 from headworks.stores.homes_file import HomesFile, homes_path
+from headworks.stores.idempotency import SqliteIdempotency, idempotency_path
 from headworks.stores.keys import ConfiguredKey, SqliteKeys
-from headworks.stores.keystore import Grant
 from headworks.stores.ledger import SqliteLedger
+from headworks.stores.ledger_durable import DurableLedger
 from headworks.stores.ledger_schema import ledger_path
 from headworks.stores.limits import MemoryLimits
 from headworks.stores.pepper import load_pepper
+from headworks.stores.queue import QueuedLimits
 from headworks.system import SystemClock, SystemRandom
 from headworks.tokenizer import Tokenizer
 from headworks.upstream.http1 import HttpClient
 from headworks.upstream.openai import Providers
 from headworks.upstream.probe import Reachability
+from headworks.wiring.budgets import Extents
 from headworks.wiring.homes import homes
+from headworks.wiring.limits import longest_answer, longest_call
 from headworks.wiring.routes import listed_window, router, said_windows, ways
 from headworks.wiring.standing import with_standing
 from headworks.wiring.upstreams import client_of, place_of, provider_of, rules_of
 
 _log = logging.getLogger("headworks")
 
-RESTART_ONLY = ("server", "store", "key_pepper", "log")
+RESTART_ONLY = ("server", "store", "key_pepper", "log", "ledger")
 """Sections that a reload cannot change: what they say at the start stays in force."""
 
 _PROXY_PORT = 3128
@@ -86,6 +95,7 @@ class Assembly:
         journals: tuple[Journal, ...] = (),
         clock: Clock | None = None,
         random: Random | None = None,
+        alerts: Alerts | None = None,
     ) -> None:
         """Open everything.
 
@@ -95,39 +105,50 @@ class Assembly:
             journals: What hears of each finished call, beside the metrics.
             clock: Time; the machine's by default.
             random: Chance; the machine's by default.
+            alerts: Who hears of budgets that are nearly used up, beside the log.
         """
         self.clock = clock or SystemClock()
         self.config = config = with_standing(config, self.clock.time())
         self.random = random or SystemRandom()
-        self.limits = MemoryLimits(self.clock)
+        self.limits, self.hedges = MemoryLimits(self.clock), Hedges()
+        self.queue = QueuedLimits(self.limits, self.clock, self.random)
         self.health = MemoryHealth(self.clock, self.random)
-        self.hedges = Hedges()
         self.windows = Windows(listed_window)
         self.tokenizer = Tokenizer()
         self.metrics = Metrics(models=load_catalogue().ids())
         self.journals = Journals((self.metrics, *journals))
         self.redaction = Redaction(known_secrets(config))
         self.reachability = Reachability(self.clock)
+        self.idempotency = _idempotency(config, self.clock)
         self.clients: Clients = {}
-        self._trust = trust
+        self._trust, self._funding = trust, asyncio.Lock()
         self._replaced: list[HttpClient] = []
         self._tasks: list[asyncio.Task[None]] = []
         _check_folder(config.store)
         with ExitStack() as undo:
             pepper = load_pepper(config.store, config.key_pepper)
-            self.keys = SqliteKeys(config.store, pepper, self.clock, _configured_keys(config))
-            undo.callback(self.keys.close)
-            self.ledger = SqliteLedger(ledger_path(config.store), self._prices(config), self.clock)
-            undo.callback(self.ledger.close)
-            self.homes_file = HomesFile(homes_path(config.store), self.clock)
-            undo.callback(self.homes_file.close)
+            self.keys = undo.enter_context(
+                closing(
+                    SqliteKeys(
+                        config.store, pepper, self.clock, _configured_keys(config), self._fund
+                    )
+                )
+            )
+            self.ledger = undo.enter_context(closing(self._ledger()))
+            self.budgets = undo.enter_context(closing(self._budgets(alerts or NoAlerts())))
+            self.homes_file = undo.enter_context(
+                closing(HomesFile(homes_path(config.store), self.clock))
+            )
             clients = self._clients(config)
-            self._adopt(config, clients, self._engine(config, clients))
+            budgets = self.budgets.plan(_all_budgets(config, self.keys.budgets))
+            self._adopt(config, clients, self._engine(config, clients), budgets)
+            self.limits.restore(self.ledger.path, self.keys.callers(), self.clock.time())
             undo.pop_all()
 
     async def start(self) -> None:
         """Begin to follow changes of the key store, and to look whether upstreams are there."""
         self._tasks = [_spawn(self.keys.follow()), _spawn(self.reachability.follow())]
+        self._tasks.append(_spawn(self.idempotency.follow()))
 
     async def reload(self, config: Config) -> None:
         """Take a new configuration: calls under way end as they began, new ones follow it.
@@ -141,10 +162,13 @@ class Assembly:
         config = replace(config, **{name: getattr(self.config, name) for name in RESTART_ONLY})
         config = with_standing(config, self.clock.time())
         clients = await asyncio.to_thread(self._clients, config)
-        engine, prices = self._engine(config, clients), self._prices(config)
-        self.keys.replace_configured(_configured_keys(config))
-        self.ledger.prices = prices
-        self._adopt(config, clients, engine)
+        async with self._funding:
+            budgets = _all_budgets(config, self.keys.budgets)
+            plan = await asyncio.to_thread(self.budgets.plan, budgets)
+            engine, prices = self._engine(config, clients), self._prices(config)
+            self.keys.replace_configured(_configured_keys(config))
+            self.ledger.prices = prices
+            self._adopt(config, clients, engine, plan)
 
     async def aclose(self) -> None:
         """Settle and close everything, whatever state it is in. Idempotent."""
@@ -158,10 +182,12 @@ class Assembly:
                 await client.aclose()
         finally:
             self.homes_file.close()
+            self.idempotency.close()
             self.keys.close()
+            self.budgets.close()
             self.ledger.close()
 
-    def _adopt(self, config: Config, clients: Clients, engine: Engine) -> None:
+    def _adopt(self, config: Config, clients: Clients, engine: Engine, budgets: BudgetPlan) -> None:
         """Let a configuration take effect, all of it at once.
 
         Clients that it has no use for stay open: a call that began before may still try again.
@@ -176,8 +202,30 @@ class Assembly:
         self.health.adopt({name: rules_of(one) for name, one in config.upstreams.items()})
         self.reachability.watch({name: place_of(one) for name, one in config.upstreams.items()})
         self.windows.adopt(said_windows(config))
+        self.ledger.flush()
+        self.budgets.adopt(budgets)
+        self.limits.adopt(config.limits, longest_answer(config))
+        self.queue.adopt(config.queue, config.limits, longest_call(config))
+        self.idempotency.keep = config.idempotency.keep
+        self.idempotency.max_body = config.idempotency.max_body
         routed = {way.model for model in config.models.values() for way in model.all_routes()}
-        self.metrics.announce({*config.models, *routed}, {key.name for key in config.keys})
+        self.metrics.announce({*config.models, *routed}, {key.grant.name for key in config.keys})
+
+    async def _fund(self, stored: Mapping[Owner, Budget]) -> None:
+        """Let the budgets of the store's keys take effect."""
+        async with self._funding:
+            budgets = _all_budgets(self.config, stored)
+            plan = await asyncio.to_thread(self.budgets.plan, budgets)
+            self.ledger.flush()
+            self.budgets.adopt(plan)
+
+    def _budgets(self, alerts: Alerts) -> MemoryBudgets:
+        told = ToldAlerts(alerts_path(self.config.store))
+        return MemoryBudgets(self.ledger.path, self.clock, alerts, told)
+
+    def _ledger(self) -> SqliteLedger:
+        kind = DurableLedger if self.config.ledger.survives_power_cut else SqliteLedger
+        return kind(ledger_path(self.config.store), self._prices(self.config), self.clock)
 
     def _prices(self, config: Config) -> Prices:
         return Prices(self.clock, _overlay(config))
@@ -205,7 +253,7 @@ class Assembly:
         dispatcher = Dispatcher(
             router=router(config, self._conditions(), self.windows.window),
             upstream=Providers(providers, self.clock),
-            ledger=self.ledger,
+            ledger=BudgetedLedger(self.ledger, self.budgets, self._price, Extents(config).extent),
             estimator=self.tokenizer,
             clock=self.clock,
             random=self.random,
@@ -223,13 +271,14 @@ class Assembly:
             listing=ModelListing(sorted(config.models), int(self.clock.time())),
             cache=NoCache(),
             estimator=self.tokenizer,
-            limits=self.limits,
+            limits=self.queue,
             dispatcher=dispatcher,
             relay=Relay(NoFilter(), self.clock),
             journal=self.journals,
             clock=self.clock,
             random=self.random,
             redact=TagRedaction(self.redaction).redact,
+            idempotency=self.idempotency if config.idempotency.keep else NoIdempotency(),
         )
 
     def _conditions(self) -> Conditions:
@@ -278,6 +327,11 @@ def _tell_end(task: "asyncio.Task[None]") -> None:
         _log.error("%s ended unforeseen", task.get_coro(), exc_info=task.exception())
 
 
+def _idempotency(config: Config, clock: Clock) -> SqliteIdempotency:
+    is_synced = config.ledger.survives_power_cut
+    return SqliteIdempotency(idempotency_path(config.store), clock, is_synced=is_synced)
+
+
 def _check_folder(store: Path) -> None:
     """Return if files can be made where the store is to be."""
     folder = store.absolute().parent
@@ -291,13 +345,12 @@ def _check_folder(store: Path) -> None:
 
 
 def _configured_keys(config: Config) -> list[ConfiguredKey]:
-    return [
-        ConfiguredKey(
-            Grant(key.name, key.project, key.models, key.limits, key.expires, key.on_disconnect),
-            key.secret,
-        )
-        for key in config.keys
-    ]
+    return [ConfiguredKey(key.grant, key.secret) for key in config.keys]
+
+
+def _all_budgets(config: Config, stored: Mapping[Owner, Budget]) -> dict[Owner, Budget]:
+    """Return all budgets: of those with one name, the configuration's."""
+    return {**config.budgets, **stored, **config.budgets}
 
 
 def _overlay(config: Config) -> Mapping[str, Price]:

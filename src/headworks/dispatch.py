@@ -6,12 +6,17 @@ from dataclasses import dataclass, field
 from headworks.answer import Answer
 from headworks.attempt import Attempt, book_failure
 from headworks.core.backoff import Backoff, Situation, Step, held_back
+from headworks.core.budget import BudgetExceeded
+from headworks.core.cost_bound import CostUnbounded
 from headworks.core.course import Course
+from headworks.core.demand import Demand
 from headworks.core.endpoints import endpoint, is_repeatable, timed, waits
 from headworks.core.fixed_answer import fixed_answer
 from headworks.core.hedging import Hedges
+from headworks.core.pace import EARLY
+from headworks.core.pricing import ModelUnpriced
 from headworks.core.selection import Choice, choose, is_near, unavailable
-from headworks.core.trail import out_of_time, passed_over, tried
+from headworks.core.trail import note, out_of_time, passed_over, tried, unaffordable
 from headworks.core.way import Way
 from headworks.errors import CallError, DeadlineExceeded, Retry, UpstreamError
 from headworks.hedging import Hedging
@@ -21,6 +26,7 @@ from headworks.ports import (
     Clock,
     Estimator,
     Health,
+    Hold,
     Homes,
     Ledger,
     Random,
@@ -30,6 +36,12 @@ from headworks.ports import (
 from headworks.types import Call, Hedge, Plan, Refusal, Request, Route, Usage
 
 _log = logging.getLogger("headworks")
+
+_UNAFFORDABLE = (BudgetExceeded, CostUnbounded, ModelUnpriced)
+"""Why an attempt is not made on one route, and may be on another one."""
+
+_LOOK = 1.0
+"""Seconds after which a call looks how its line has moved; one that waits long looks less often."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +72,10 @@ class Dispatcher:
             CallError: The failure of the only route, `NoRouteLeft` when several were tried.
         """
         plan = self.router.plan(call.request, estimate)
-        plan = await self.homes.narrow(call.request, plan)
+        plan = self.health.by_room(await self.homes.narrow(call.request, plan))
         call.trail += plan.unfit
-        course = Course(plan, Way(plan), call.started + _total(plan, call.request))
+        demand = Demand(call.request, estimate)
+        course = Course(plan, Way(plan), call.started + _total(plan, call.request), demand)
         send = self._send_once if plan.hedge is None else self._hedging(plan.hedge).send
         while True:
             attempt = await self._enter(call, course)
@@ -71,6 +84,9 @@ class Dispatcher:
             except DeadlineExceeded as error:
                 call.trail.append(out_of_time(course.way.route, error, attempt.number))
                 raise
+            except _UNAFFORDABLE as error:
+                self._pass_by(call, course, error)
+                continue
             except UpstreamError as error:
                 call.presence.credit = 0
                 step = self._next(call, course, error)
@@ -79,36 +95,46 @@ class Dispatcher:
                     if (instead := await self._instead(call, plan, error)) is not None:
                         return instead
                     raise course.verdict(self.clock.now()) from None
-            if step.wait:
-                course.held += step.wait
-                await self._wait(call, step.wait)
+            course.held += step.wait
+            await self._wait(call, step.wait)
             if step.other_route:
                 course.move()
 
     async def _enter(self, call: Call, course: Course) -> Attempt:
         """Return the next attempt, to be made on the best route of those left that works."""
-        admission = self._admit(call, course.way, course.way.route)
-        while isinstance(admission, Refusal):
-            admission = await self._pass_on(call, course)
+        admission = self._admit(call, course, course.way.route)
+        if isinstance(admission, Refusal):
+            try:
+                while isinstance(admission, Refusal):
+                    admission = await self._pass_on(call, course)
+            finally:
+                course.demand.leave()
         course.here += 1
         return Attempt(course.way.route, admission)
 
     def _admit(
-        self, call: Call, way: Way, route: Route, *, is_last: bool = False, in_line: bool = False
+        self,
+        call: Call,
+        course: Course,
+        route: Route,
+        *,
+        is_last: bool = False,
+        in_line: bool = False,
     ) -> Admission | Refusal:
         """Ask for leave by the waits for such requests: by them it is judged who was late."""
         return self.health.admit(
             timed(route, call.request),
-            is_retry=way.is_retry(route),
+            course.demand,
+            is_retry=course.way.is_retry(route),
             is_last=is_last,
             in_line=in_line,
-            met_limit=route in way.limited,
+            met_limit=route in course.way.limited,
         )
 
-    def _refusal(self, way: Way, route: Route) -> Refusal | None:
+    def _refusal(self, course: Course, route: Route) -> Refusal | None:
         """Return why the route cannot be asked now, None where it can."""
-        is_retry, met_limit = way.is_retry(route), route in way.limited
-        return self.health.refusal(route, is_retry=is_retry, met_limit=met_limit)
+        is_retry, met_limit = course.way.is_retry(route), route in course.way.limited
+        return self.health.refusal(route, course.demand, is_retry=is_retry, met_limit=met_limit)
 
     async def _pass_on(self, call: Call, course: Course) -> Admission | Refusal:
         """Go to the best route of those left, after a wait where it is worth one.
@@ -117,16 +143,16 @@ class Dispatcher:
             CallError: None works; what earlier attempts met, else `CircuitOpen` or `CoolingDown`.
         """
         way, ahead = course.way, course.way.ahead
-        refusals = [self._refusal(way, one) for one in ahead]
+        refusals = [self._refusal(course, one) for one in ahead]
         remaining = course.until - self.clock.now()
         choice = choose(ahead, refusals, course.plan.patience, remaining, course.held)
         admission: Admission | Refusal | None = None
         if choice is None:
-            choice, admission = self._probe(call, way)
+            choice, admission = self._probe(call, course)
         last = len(ahead) if choice is None else choice.index + (choice.wait > 0)
         for route, refusal in zip(ahead[:last], refusals, strict=False):
             if refusal is not None:
-                call.trail.append(passed_over(route, refusal, choice))
+                note(call.trail, passed_over(route, refusal, choice))
         if choice is None:
             known = [refusal for refusal in refusals if refusal is not None]
             if course.failures:
@@ -136,17 +162,38 @@ class Dispatcher:
             raise error
         course.pass_over(choice.index)
         if choice.wait:
-            self.health.line_up(way.route)
-            course.held += choice.wait
-        await self._wait(call, choice.wait)
+            self.health.line_up(way.route, course.demand)
+            await self._wait_turn(call, course, choice.wait)
         if admission is not None:
             return admission
-        return self._admit(call, way, way.route, in_line=choice.wait > 0)
+        return self._admit(call, course, way.route, in_line=choice.wait > 0)
 
-    def _probe(self, call: Call, way: Way) -> tuple[Choice | None, Admission | None]:
+    async def _wait_turn(self, call: Call, course: Course, seconds: float) -> None:
+        """Wait for so long, or less where a line moves faster than was thought."""
+        began = self.clock.now()
+        while (left := began + seconds - self.clock.now()) > EARLY:
+            is_long = course.demand.line is not None and left > _LOOK
+            await self._wait(call, max(_LOOK, left / 8) if is_long else left)
+            if is_long and self._refusal(course, course.way.route) is None:
+                break
+        course.held += self.clock.now() - began
+
+    def _pass_by(self, call: Call, course: Course, error: CallError) -> None:
+        """Go on from a route that costs too much to the next one, which may cost less.
+
+        Raises:
+            CallError: There is none: what earlier attempts met, else the error itself.
+        """
+        has_other = course.way.has_other
+        call.trail.append(unaffordable(course.way.route, has_other=has_other))
+        if not has_other:
+            raise course.verdict(self.clock.now()) if course.failures else error
+        course.move()
+
+    def _probe(self, call: Call, course: Course) -> tuple[Choice | None, Admission | None]:
         """Return a route that may be probed because no other works, if there is one."""
-        for index, route in enumerate(way.ahead):
-            given = self._admit(call, way, route, is_last=True)
+        for index, route in enumerate(course.way.ahead):
+            given = self._admit(call, course, route, is_last=True)
             if not isinstance(given, Refusal):
                 return Choice(index), given
         return None, None
@@ -173,7 +220,7 @@ class Dispatcher:
         if may_repeat and not is_gone:
             step = self.backoff.next(retry, error.retry_after, self.random.random(), at)
         if step is not None and not step.other_route:
-            refusal = self._refusal(way, way.route)
+            refusal = self._refusal(course, way.route)
             if refusal is not None and not is_near(refusal, step.wait):
                 step, cause = held_back(refusal, at, course.held), refusal.reason
         call.trail.append(tried(way.route, error, step, at, may_repeat=may_repeat, cause=cause))
@@ -183,7 +230,7 @@ class Dispatcher:
 
     def _situation(self, call: Call, course: Course) -> Situation:
         way, patience = course.way, course.plan.patience
-        others = (self._refusal(way, one) for one in way.ahead[1:])
+        others = (self._refusal(course, one) for one in way.ahead[1:])
         has_other = way.has_other and any(is_near(refusal, patience) for refusal in others)
         remaining = course.until - self.clock.now()
         return Situation(call.attempts, course.here, has_other, patience, remaining)
@@ -214,13 +261,12 @@ class Dispatcher:
         hold = answer = None
         try:
             remaining = course.remaining(self.clock.now())
-            call.route = route
-            call.attempts = attempt.number = call.attempts + 1
-            hold = await self.ledger.hold(call, route, estimate)
+            hold = await self._hold(call, attempt, estimate)
             attempt.begun = self.clock.now()
             course.begin(attempt.begun)
             call.presence.credit = self._credit(call)
             response = await self.upstream.send(call.request, route, remaining)
+            admission.heard(response.headers)
             answer = Answer(response, call, hold, self.ledger, self.estimator, admission, route)
             answer.witness = self.homes.witness(call.request, route)
             await answer.open(
@@ -244,6 +290,17 @@ class Dispatcher:
                 call.waited += course.end(self.clock.now())
         return answer
 
+    async def _hold(self, call: Call, attempt: Attempt, estimate: Usage) -> Hold:
+        """Number the attempt and write its row; one that may not be paid for is none."""
+        before = call.route
+        call.route = attempt.route
+        call.attempts = attempt.number = call.attempts + 1
+        try:
+            return await self.ledger.hold(call, attempt.route, estimate)
+        except _UNAFFORDABLE:
+            call.route, call.attempts, attempt.number = before, call.attempts - 1, 0
+            raise
+
     def _credit(self, call: Call) -> int:
         """Return how much of the answer is read if the caller leaves: what is asked for is paid."""
         caller = call.caller
@@ -258,7 +315,7 @@ class Dispatcher:
         ahead = way.leads_on("content_filter")
         if not ahead or call.attempts >= self.backoff.attempts or not is_repeatable(call.request):
             return False
-        return any(is_near(self._refusal(way, one), patience) for one in ahead)
+        return any(is_near(self._refusal(course, one), patience) for one in ahead)
 
 
 def _total(plan: Plan, request: Request) -> float:

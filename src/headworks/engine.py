@@ -3,8 +3,9 @@
 import logging
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from headworks.absent import NoIdempotency
 from headworks.answer import Answer
 from headworks.core.wire import error_response, retry_headers
 from headworks.dispatch import Dispatcher
@@ -15,6 +16,7 @@ from headworks.ports import (
     Context,
     Estimator,
     Guard,
+    Idempotency,
     Journal,
     Keys,
     Limits,
@@ -54,6 +56,7 @@ class Engine:
     clock: Clock
     random: Random
     redact: Callable[[Request, Secret | None], Request] = _as_it_came
+    idempotency: Idempotency = field(default_factory=NoIdempotency)
 
     @asynccontextmanager
     async def call(
@@ -80,7 +83,8 @@ class Engine:
         try:
             call.caller = caller = self.keys.authenticate(key)
             authorise(caller, request)
-            if (known := self.listing.answer(request, caller)) is not None:
+            known = self.listing.answer(request, caller) or await self.idempotency.claim(call)
+            if known is not None:
                 yield self.relay.known(known, call)
                 return
             request = await self.prompts.resolve(call.request, caller)
@@ -93,11 +97,11 @@ class Engine:
                 return
 
             estimate = self.estimator.estimate(request)
-            reservation = await self.limits.reserve(caller, estimate)
+            reservation = await self.limits.reserve(call, estimate)
             try:
                 async with await self._dispatch(call, estimate) as answer:
                     response = await self.relay.relay(answer, call)
-                    yield response
+                    yield await self.idempotency.record(call, response)
             finally:
                 reservation.settle(call.usage)
             self.cache.put(request, caller, response)
@@ -105,8 +109,13 @@ class Engine:
             self.relay.fail(error, call)
             raise
         finally:
-            call.ended = self.clock.now()
-            self.journal.record(call)
+            self._end(call)
+
+    def _end(self, call: Call) -> None:
+        """Let those go on who wait for the call, and record it."""
+        self.idempotency.release(call)
+        call.ended = self.clock.now()
+        self.journal.record(call)
 
     async def _dispatch(self, call: Call, estimate: Usage) -> Answer:
         """Return an answer; what a provider refuses as too long goes out once more, smaller."""

@@ -81,7 +81,7 @@ class Hedging:
             return None
         present, *others = course.way.ahead
         for route in (*others, present):
-            admission = self.health.admit(timed(route, call.request), is_retry=True)
+            admission = self.health.admit(timed(route, call.request), course.demand, is_retry=True)
             if not isinstance(admission, Refusal):
                 allowance.withdraw()
                 course.fork(route)

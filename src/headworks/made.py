@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 
 from headworks.answer import Answer
 from headworks.ports import Estimator, Ledger
-from headworks.types import Call, Certainty, Usage
+from headworks.types import Call, Certainty, Headers, Usage
 
 
 class _Made:
@@ -48,6 +48,9 @@ class _Made:
 class _NoAdmission:
     """The leave for an answer that is no attempt."""
 
+    def heard(self, headers: Headers) -> None:
+        """Do nothing: nobody was asked."""
+
     def answered(self) -> None:
         """Do nothing: nobody was asked."""
 
@@ -60,7 +63,9 @@ class _NoHold:
 
     is_open = False
 
-    def settle(self, usage: Usage, certainty: Certainty, outcome: str) -> None:
+    def settle(
+        self, usage: Usage, certainty: Certainty, outcome: str, odd: tuple[str, ...] = ()
+    ) -> None:
         """Do nothing: it costs nothing."""
 
     def release(self, outcome: str) -> None:

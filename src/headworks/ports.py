@@ -3,6 +3,8 @@
 from collections.abc import AsyncIterator
 from typing import Protocol
 
+from headworks.core.budget import BudgetAlert
+from headworks.core.demand import Demand
 from headworks.errors import CallError
 from headworks.types import (
     Call,
@@ -103,6 +105,27 @@ class Cache(Protocol):
         ...
 
 
+class Idempotency(Protocol):
+    """Lets a call that carries an idempotency key be made once."""
+
+    async def claim(self, call: Call) -> Response | None:
+        """Return the answer to an equal request with that key; None lets the call go on.
+
+        The key is taken out of `call.request`: it is not the provider's.
+        Waits while such a call is under way. Raises `IdempotencyKeyReused` when the key was that of
+        another request, `IdempotencyKeyInUse`, `IdempotentAnswerNotKept`, `IdempotencyUnavailable`.
+        """
+        ...
+
+    async def record(self, call: Call, response: Response) -> Response:
+        """Return the response as its caller is to read it; it is kept before its last byte."""
+        ...
+
+    def release(self, call: Call) -> None:
+        """Let those go on who wait for the call, however it ended. Never waits; idempotent."""
+        ...
+
+
 class Reservation(Protocol):
     """What was set aside for one call."""
 
@@ -112,10 +135,13 @@ class Reservation(Protocol):
 
 
 class Limits(Protocol):
-    """Rates and parallel calls."""
+    """Rates and parallel calls, of everybody that a call is made for."""
 
-    async def reserve(self, caller: Caller, estimate: Usage) -> Reservation:
-        """Set aside what the request may use, all or nothing, or raise `LimitError`."""
+    async def reserve(self, call: Call, estimate: Usage) -> Reservation:
+        """Set aside what the call's request may use, all or nothing, or raise `LimitError`.
+
+        `call.rates` tells how the limits stand, either way.
+        """
         ...
 
 
@@ -157,6 +183,10 @@ class Homes(Protocol):
 class Admission(Protocol):
     """Leave for one attempt on a route. What became of it is learned from once."""
 
+    def heard(self, headers: Headers) -> None:
+        """Learn from the head of the answer what is left of the provider's limits. Never waits."""
+        ...
+
     def answered(self) -> None:
         """Note that the answer has begun. Never waits."""
         ...
@@ -175,6 +205,8 @@ class Health(Protocol):
     def admit(
         self,
         route: Route,
+        demand: Demand | None = None,
+        /,
         *,
         is_retry: bool = False,
         is_last: bool = False,
@@ -185,14 +217,25 @@ class Health(Protocol):
 
         A retry asks an upstream again that has just failed this very call, or beside another
         attempt; a last attempt has nowhere else to go; one in line has waited there as it was told.
+        `demand` is what the provider's limits are charged, None for nothing.
         Who met the route's limit itself need not rest with the others.
         """
         ...
 
     def refusal(
-        self, route: Route, *, is_retry: bool = False, met_limit: bool = False
+        self,
+        route: Route,
+        demand: Demand | None = None,
+        /,
+        *,
+        is_retry: bool = False,
+        met_limit: bool = False,
     ) -> Refusal | None:
         """Return what `admit` would refuse for now, None if it would admit; changes nothing."""
+        ...
+
+    def by_room(self, plan: Plan) -> Plan:
+        """Return the plan with the credentials of each place in the order of what is left there."""
         ...
 
     def may_return(self, route: Route) -> bool:
@@ -203,8 +246,11 @@ class Health(Protocol):
         """
         ...
 
-    def line_up(self, route: Route) -> None:
-        """Keep a place there for a call that waits as `refusal` says; the next waits longer."""
+    def line_up(self, route: Route, demand: Demand | None = None) -> None:
+        """Keep a place there for a call that waits as `refusal` says; the next waits longer.
+
+        `demand.leave` gives it up.
+        """
         ...
 
 
@@ -215,8 +261,15 @@ class Estimator(Protocol):
         """Return what the request may use, in microseconds and erring upwards."""
         ...
 
-    def recount(self, request: Request, text: str) -> Usage:
-        """Return what a broken answer used, as exactly as can be: `text` is its output."""
+    def recount(self, request: Request, text: str, lost: int = 0) -> Usage:
+        """Return what a broken answer used, as exactly as can be: `text` is its output.
+
+        The provider may have written `lost` tokens more.
+        """
+        ...
+
+    def learn(self, request: Request, model: str, usage: Usage) -> None:
+        """Learn from what `model` reported of its answer to the request. Never waits."""
         ...
 
 
@@ -228,8 +281,12 @@ class Hold(Protocol):
         """Whether neither `settle` nor `release` was called."""
         ...
 
-    def settle(self, usage: Usage, certainty: Certainty, outcome: str) -> int | None:
+    def settle(
+        self, usage: Usage, certainty: Certainty, outcome: str, odd: tuple[str, ...] = ()
+    ) -> int | None:
         """Book what the attempt used; return nano-dollars, None for an unknown price.
+
+        `odd` names what was wrong with the provider's own report, a word each.
 
         Never waits: `Ledger.written` tells when the row is on disk. A ledger that cannot be
         written is reported by the ledger itself (log, metric); the row is written when it can be.
@@ -253,6 +310,14 @@ class Ledger(Protocol):
 
     async def written(self) -> None:
         """Wait until every settlement so far is on disk, or known to be impossible for now."""
+        ...
+
+
+class Alerts(Protocol):
+    """Hears of what an operator should know before it is too late."""
+
+    def budget(self, alert: BudgetAlert) -> None:
+        """Hear that a share of a budget is spent, each once in a period. Never waits or raises."""
         ...
 
 

@@ -9,13 +9,25 @@ from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Any, final
 
-from headworks.core.tokens import Encoding, Kind, count_request, encoding_of, guess, output_bound
+from headworks.core.thoughts import Thoughts
+from headworks.core.tokens import (
+    Encoding,
+    Kind,
+    choices,
+    count_request,
+    encoding_of,
+    guess,
+    output_bound,
+)
 from headworks.types import Request, Usage
 
 DEFAULT_OUTPUT = 1_000
 """Output tokens that are assumed when a request sets no bound."""
 
-_MOST_CHOICES = 128
+_PAUSE = 0.1
+"""Seconds until a vocabulary is loaded that a broken answer asked for: loading stops the process for
+a moment, in which a provider that is being left would write on."""
+
 _KINDS: Mapping[str, Kind] = {
     "/v1/chat/completions": "chat",
     "/v1/responses": "responses",
@@ -35,40 +47,57 @@ class Tokenizer:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._loads: dict[Encoding, threading.Event] = {}
+        self._thoughts = Thoughts()
 
     def estimate(self, request: Request) -> Usage:
         """Return what `request` may use: four bytes a token, and its own bound for the answer."""
         output = 0
         if request.path in _WRITES:
-            output = (output_bound(request.fields) or DEFAULT_OUTPUT) * _choices(request.fields)
+            output = (output_bound(request.fields) or DEFAULT_OUTPUT) * choices(request.fields)
         return Usage(guess(len(request.content)), output, tier=_tier(request.fields))
 
-    def recount(self, request: Request, text: str) -> Usage:
-        """Return what a broken answer used, `text` being its output so far.
+    def learn(self, request: Request, model: str, usage: Usage) -> None:
+        """Learn from what `model` reported of its answer how long it thinks unseen."""
+        self._thoughts.learn(model, request.fields, usage)
 
-        Exact once the vocabulary is loaded. The first call starts loading it; until it is there
-        the answer is by length, upwards.
+    def recount(self, request: Request, text: str, lost: int = 0) -> Usage:
+        """Return what a broken answer used, `text` being its output so far, `lost` tokens behind it.
+
+        Exact once the vocabulary is loaded, but for what the model has thought unseen. The first
+        call starts loading it; until it is there the answer is by length, upwards.
         """
         encoding, tier = encoding_of(request.model), _tier(request.fields)
         kind = _KINDS.get(request.path)
         if kind is None or not self.is_loaded(encoding):
-            self.load_soon([encoding] if kind else [])
-            output = 0 if kind == "embeddings" else guess(text.encode("utf-8", "replace"))
+            self.load_soon([encoding] if kind else [], after=_PAUSE)
+            output = 0
+            if kind != "embeddings":
+                output = guess(text.encode("utf-8", "replace"))
+                output = self._with_unseen(request, output, lost)
             return Usage(guess(len(request.content)), output, tier=tier)
         count = partial(self.count, encoding=encoding)
-        output = 0 if kind == "embeddings" else count(text)
+        output = 0 if kind == "embeddings" else self._with_unseen(request, count(text), lost)
         return Usage(count_request(request.fields, count, kind), output, tier=tier)
 
-    def load_soon(self, encodings: Iterable[Encoding]) -> None:
-        """Begin to load vocabularies in the background; those on their way are left alone."""
+    def _with_unseen(self, request: Request, output: int, lost: int) -> int:
+        """Return the output with what was thought and what was lost, as far as its bound allows."""
+        if request.path not in _WRITES:
+            return output
+        fields = request.fields
+        whole = output + lost + self._thoughts.likely(request.model, fields)
+        bound = output_bound(fields)
+        return whole if bound is None else max(output, min(whole, bound * choices(fields)))
+
+    def load_soon(self, encodings: Iterable[Encoding], *, after: float = 0.0) -> None:
+        """Load vocabularies in the background, in so many seconds; those on their way are left."""
         for encoding in encodings:
             with self._lock:
                 if encoding in self._loads:
                     continue
                 loaded = self._loads[encoding] = threading.Event()
-            threading.Thread(
-                target=_load, args=(encoding, loaded), name=f"load-{encoding}", daemon=True
-            ).start()
+            loading = threading.Timer(after, _load, (encoding, loaded))
+            loading.name, loading.daemon = f"load-{encoding}", True
+            loading.start()
 
     def wait_loaded(self, seconds: float | None = None) -> bool:
         """Block until all vocabularies asked for are there; return whether they are."""
@@ -111,13 +140,6 @@ def _truncate(text: str, most: int, encoding: Encoding) -> tuple[str, int]:
 
     cut: tuple[str, int] = toktok.truncate(text, most, encoding)
     return cut
-
-
-def _choices(fields: Mapping[str, Any]) -> int:
-    value = fields.get("n")
-    if isinstance(value, int) and not isinstance(value, bool):
-        return min(max(value, 1), _MOST_CHOICES)
-    return 1
 
 
 def _tier(fields: Mapping[str, Any]) -> str:

@@ -6,14 +6,23 @@ import sqlite3
 import subprocess
 import sys
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+import msgspec
 import pytest
 from typer.testing import CliRunner, Result
 
+from headworks.cli.key_options import OPTIONS
 from headworks.cli.keys import app
+from headworks.config.loading import load
+from headworks.config.schema import Grant as Grant_
+from headworks.config.schema_budgets import Budget
+from headworks.config.schema_queue import KeyLimits
+from headworks.core.budget import Budget as BudgetTerms
+from headworks.core.grants import Grant
 from headworks.core.keys import parse
 from headworks.stores.keys import SqliteKeys
+from headworks.stores.keystore import KeyStore
 from headworks.stores.pepper import load_pepper
 from headworks.testing import FakeClock
 from headworks.types import Caller, RateLimits, Secret
@@ -95,7 +104,11 @@ def test_programs_get_json(run):
     assert parse(shown.pop("secret"))
     assert shown == listed
     assert (listed["name"], listed["status"], listed["models"]) == ("ci", "active", None)
-    assert listed["limits"] == {"rpm": 5, "parallel": None}
+    assert listed["limits"] == {
+        "rpm": 5, "parallel": None, "tpm": None, "rpd": None, "tpd": None, "reserve": "expected",
+        "queue": None, "models": {},
+    }  # fmt: skip
+    assert (listed["budget"], listed["priority"]) == (None, "interactive")
     assert listed["expires"] == "2096-01-01T00:00:00+00:00"
 
 
@@ -104,19 +117,40 @@ def test_the_list_is_a_table_for_people(run):
     assert "No keys yet" in run("list").stdout
     run(
         *("create", "--name", "web", "--project", "shop", "--model", "b", "--model", "a"),
-        *("--rpm", "6", "--on-disconnect", "drain"),
+        *("--rpm", "6", "--tpd", "900", "--reserve", "strict", "--on-disconnect", "drain"),
+        *("--model-limits", "a:rpm=2", "--budget", "9.5", "--budget-per", "total"),
+        *("--no-budget-hard", "--priority", "batch"),
     )
-    run("create", "--name", "free", "--expires", "2096-01-01")
+    run("create", "--name", "free", "--expires", "2096-01-01", "--budget", "0.001")
     assert run("create", "--name", "brief", "--expires", "90d").exit_code == 0
     run("revoke", "free")
     run("revoke", "brief")
 
     head, *rows = [re.split(r"  +", line) for line in run("list").stdout.splitlines()]
 
-    assert head == ["ID", "NAME", "PROJECT", "MODELS", "LIMITS", "DISCONNECT", "EXPIRES", "STATE"]
+    assert head == [
+        "ID",
+        "NAME",
+        "PROJECT",
+        "MODELS",
+        "LIMITS",
+        "BUDGET",
+        "MORE",
+        "EXPIRES",
+        "STATE",
+    ]
     assert [row[1:] for row in sorted(rows, key=lambda row: row[1])][1:] == [
-        ["free", "-", "all", "-", "cancel", "2096-01-01 00:00 UTC", "revoked"],
-        ["web", "shop", "a,b", "rpm=6", "drain", "never", "active"],
+        ["free", "-", "all", "-", "$0.001 a month", "-", "2096-01-01 00:00 UTC", "revoked"],
+        [
+            "web",
+            "shop",
+            "a,b",
+            "rpm=6 tpd=900 a=…",
+            "$9.50 in all, soft",
+            "priority=batch on_disconnect=drain",
+            "never",
+            "active",
+        ],
     ]
 
 
@@ -174,6 +208,12 @@ def test_the_configuration_names_store_and_pepper(folder, run, monkeypatch):
     taken = run("create", "--name", "fixed", "--config", str(config))
     assert taken.exit_code == 1
     assert "the configuration has a key named 'fixed'" in taken.stderr
+    for command in ("change", "rotate", "revoke"):
+        refused = run(command, "fixed", "--config", str(config))
+        assert refused.exit_code == 1
+        assert "key 'fixed' stands in the configuration: change it there" in refused.stderr
+    config.write_text(config.read_text().replace("name: fixed", "name: web"))
+    assert "is revoked" in run("revoke", "web", "--config", str(config)).stdout
 
 
 def test_without_a_file_variables_name_store_and_pepper(folder, run, monkeypatch):
@@ -187,6 +227,86 @@ def test_without_a_file_variables_name_store_and_pepper(folder, run, monkeypatch
     assert "No keys yet" in run("list").stdout
 
 
+EVERYTHING = (
+    *("--project", "2024", "--model", "a", "--model", "b", "--rpm", "60", "--tpm", "1000"),
+    *("--rpd", "70", "--tpd", "2000", "--parallel", "8", "--reserve", "strict", "--queue", "0"),
+    *("--model-limits", "b:70:tpm=5,rpd=3", "--model-limits", "c:parallel=1"),
+    *("--priority", "background", "--budget", "10.50", "--budget-per", "day"),
+    *("--budget-time-zone", "Europe/Berlin", "--budget-soft", "90", "--budget-soft", "50"),
+    *("--budget-hard", "--budget-unpriced", "flag", "--budget-reserve", "strict"),
+    *("--expires", "2096-01-01", "--on-disconnect", "drain"),
+    *("--on-ledger-failure", "refuse", "--unpriced", "refuse"),
+)
+IN_A_FILE = """\
+upstreams: {openai: {base_url: "https://x.example/v1", credentials: [{name: main, api_key: sk-simulator}]}}
+keys:
+  - name: web
+    secret: sixteen-letters!
+    project: "2024"
+    models: [a, b]
+    limits:
+      {rpm: 60, tpm: 1000, rpd: 70, tpd: 2000, parallel: 8, reserve: strict, queue: 0,
+       models: {"b:70": {tpm: 5, rpd: 3}, c: {parallel: 1}}}
+    priority: background
+    budget:
+      {usd: 10.50, per: day, time_zone: Europe/Berlin, soft: [90, 50], hard: true, unpriced: flag, reserve: strict}
+    expires: 2096-01-01
+    on_disconnect: drain
+    on_ledger_failure: refuse
+    unpriced: refuse
+"""
+
+
+def stored(folder) -> list[Grant]:
+    """Return what the keys of the default store may do."""
+    return [record.grant for record in KeyStore(folder / "headworks.db", FakeClock().time).list()]
+
+
+def test_every_setting_of_a_configured_key_is_an_option():
+    """What is said in a file can be said here, settings of a later day included."""
+    said = {option.path for option in OPTIONS}
+    own = {"name", "limits", "budget"}
+    found = {one.name for one in msgspec.structs.fields(Grant_)} - own
+    found |= {f"limits.{one.name}" for one in msgspec.structs.fields(KeyLimits)}
+    found |= {f"budget.{one.name}" for one in msgspec.structs.fields(Budget)}
+    assert said == found
+
+
+def test_a_key_made_here_is_the_key_of_a_file(folder, run, monkeypatch):
+    """The same settings make the same key, whichever way they are said."""
+    assert {word for word in EVERYTHING if word.startswith("--")} == {one.flag for one in OPTIONS}
+    assert run("create", "--name", "web", *EVERYTHING).exit_code == 0
+    file = folder / "other.yaml"
+    file.write_text(IN_A_FILE)
+    (configured,) = load(file, {}).keys
+    assert stored(folder) == [configured.grant]
+
+    assert run("change", "web", "--rpm", "50").exit_code == 0
+    limits = replace(configured.grant.limits, rpm=50)
+    assert stored(folder) == [replace(configured.grant, limits=limits)]
+
+
+def test_a_change_leaves_the_rest_as_it_is(folder, run):
+    """One setting more or less, shown as it then stands; the secret works on."""
+    secret = made(run("create", "--name", "web", "--rpm", "60", "--model", "a"))
+    before = stored(folder)[0]
+
+    shown = run("change", "web", "--budget", "5", "--queue", "3").stdout
+    assert re.search(r"web +- +a +rpm=60 queue=3 +\$5\.00 a month +- +never +active", shown)
+    run("change", "web", "--budget-per", "day", "--model-limits", "m:rpm=1", "--unpriced", "refuse")
+    assert stored(folder)[0].budget == BudgetTerms(5 * 10**9, "day")
+    unset = ("budget", "queue", "model-limits", "unpriced")
+    words = [word for name in unset for word in ("--unset", name)]
+    result = run("change", "web", *words, "--expires", "90d", "--json")
+
+    assert "secret" not in json.loads(result.stdout)
+    assert json.loads(result.stdout)["budget"] is None
+    expires = stored(folder)[0].expires
+    assert expires is not None
+    assert stored(folder) == [replace(before, expires=expires)]
+    assert caller(folder, secret).limits == RateLimits(60)
+
+
 @dataclass(frozen=True)
 class Case:
     id: str
@@ -196,8 +316,22 @@ class Case:
 
 CASES = [
     Case("name taken", "create --name web", "a key named 'web' exists"),
-    Case("bad name", "create --name a/b", "'a/b' cannot be a name"),
-    Case("bad date", "create --name a --expires soon", "'soon' is not a date"),
+    Case("bad name", "create --name a/b", "--name: name: must be a name of at most 64 letters"),
+    Case("bad date", "create --name a --expires soon", "--expires: expires: not a date"),
+    Case("bad word", "create --name a --on-disconnect finish", "--on-disconnect: on_disconnect: must be one of cancel, drain"),
+    Case("bad number", "create --name a --rpm few", "--rpm: limits.rpm: expected a whole number"),
+    Case("no model", "change web --model", "--model: models[0]: must be a model's name"),
+    Case("idle limit", "create --name a --rpm 9 --rpd 5", "--rpm: limits.rpm: is never reached, since rpd is less"),
+    Case("idle reserve", "create --name a --reserve strict", "--reserve: limits.reserve: does nothing without"),
+    Case("no amount", "create --name a --budget-per day", "--budget-per: budget.usd: is missing"),
+    Case("bad limit of a model", "create --name a --model-limits m:usd=5", "--model-limits: limits.models.m.usd: not available"),
+    Case("a limit of a model twice", "create --name a --model-limits m:rpm=1,rpm=2", "--model-limits: write it as"),
+    Case("odd limit of a model", "create --name a --model-limits m", "--model-limits: write it as"),
+    Case("unknown to change", "change nobody --rpm 5", "no key has the name or id 'nobody'"),
+    Case("unknown to unset", "change web --unset budgets", "'budgets' is no setting of a key, did you mean 'budget'?"),
+    Case("not to unset", "change web --unset name", "'name' is no setting of a key"),
+    Case("bad change", "change web --budget 0", "--budget: budget.usd: an amount is above 0"),
+    Case("bad whole", "change web --reserve strict --unset tpm", "limits.reserve: does nothing without"),
     Case("past", "create --name a --expires 2020-01-01", "would have expired already"),
     Case("unknown", "revoke nobody", "no key has the name or id 'nobody'"),
     Case("unknown to rotate", "rotate nobody", "no key has the name or id 'nobody'"),
@@ -207,7 +341,7 @@ CASES = [
     Case("not sqlite", "list --store postgresql://host/keys", "is not of the form sqlite:"),
     Case("no configuration", "list --config none.yaml", "none.yaml"),
     Case("how without", "list --config none.yaml", "--store FILE"),
-]
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
@@ -217,7 +351,7 @@ def test_a_refusal_is_a_clear_line_and_exit_code_1(folder, run, case):
     run("create", "--name", "web")
     before = run("list", "--json").stdout
 
-    result = run(*case.words.split())
+    result = run(*case.words.split(), *([""] if case.words.endswith("--model") else []))
 
     assert result.exit_code == 1
     assert case.told in result.stderr
@@ -237,7 +371,7 @@ def test_a_locked_store_is_a_refusal_too(folder, run):
     assert "is locked by another process; nothing was changed, try again" in result.stderr
 
 
-@pytest.mark.parametrize("command", ["create", "list", "rotate", "revoke"])
+@pytest.mark.parametrize("command", ["create", "list", "change", "rotate", "revoke"])
 def test_help_has_real_examples(run, command):
     """Every command's help shows lines that can be typed as they are."""
     assert f"\n  headworks keys {command}" in run(command, "--help").stdout

@@ -13,6 +13,8 @@ from typer.testing import CliRunner
 
 from headworks.cli.models import app as models_app
 from headworks.cli.usage import ledger_app, usage_command
+from headworks.cli.usage_tables import usage_table
+from headworks.stores.usage import Line, Usages
 from headworks.types import Usage
 from tests.stores.books import call, open_ledger, route
 
@@ -60,10 +62,10 @@ def test_a_table_for_people(store):
 
     assert lines[0].split() == [
         "feature", "key", "calls", "attempts", "input", "output", "cached", "reasoning",
-        "usd", "estimated", "waste",
+        "usd", "estimated", "waste", "saved",
     ]  # fmt: skip
     assert lines[1].startswith("?[31mred  web")
-    assert lines[1].endswith("0.001000   0.001000  0.000000")
+    assert lines[1].endswith("0.001000   0.001000  0.000000  0.000000")
     assert lines[2].startswith("=1+1")
     assert lines[3].startswith("-")
     assert "0.000000 + 1 unpriced" in lines[3]
@@ -74,6 +76,13 @@ def test_a_table_for_people(store):
     assert "\x1b" not in "".join(lines)
 
 
+def test_a_table_says_why_it_took_so_long():
+    """Where many rows had to be read one by one, the table ends with how many."""
+    lines = list(usage_table(Usages(("session",), (), Line(), rows_read=1_000_000), ()))
+    assert lines[-1].startswith("read: 1000000 rows one by one")
+    assert len(list(usage_table(Usages(("model",), (), Line(), rows_read=1000), ()))) == 2
+
+
 def test_json_for_programs(store):
     """Exact integers, and dollars as text, under stable names."""
     found = json.loads(run("usage", "--store", store, "--since", "all", "--json"))
@@ -81,6 +90,7 @@ def test_json_for_programs(store):
     assert found["by"] == ["model"]
     assert found["total"]["cost_nano"] == 1_012_000
     assert found["total"]["cost_usd"] == "0.001012000"
+    assert found["rows_read"] == 4
     assert found["lines"][0]["group"] == {"model": "gpt-test"}
 
 
@@ -191,8 +201,19 @@ def test_verify_says_sound_or_fails(store, tmp_path):
         db.execute("UPDATE attempts SET cost_nano = 5 WHERE seq = 1")
     assert "WRONG row 1: costs 5 nano-dollars" in run("ledger", "verify", "--ledger", path, code=1)
     found = json.loads(run("ledger", "verify", "--ledger", path, "--json", code=1))
-    assert (found["sound"], len(found["findings"]), found["rows"]) == (False, 1, 4)
+    assert (found["sound"], len(found["findings"]), found["rows"]) == (False, 2, 4)
+    assert found["findings"][1].startswith("row 1: the chain breaks here")
     run("ledger", "verify", "--ledger", tmp_path / "absent.db", code=2)
+
+
+def test_verify_tells_the_chain_and_compares_a_head(store, tmp_path):
+    """What `verify` shows as the head today proves tomorrow that nothing was cut off."""
+    path = tmp_path / "hw.ledger.db"
+    chain = json.loads(run("ledger", "verify", "--ledger", path, "--json"))["chain"]
+    assert (chain["links"], chain["from_row"]) == (3, 1)
+    text = run("ledger", "verify", "--ledger", path, "--head", chain["head"])
+    assert f"chain: 3 rows\n  head: {chain['head']}\n" in text
+    assert "no head of a chain" in run("ledger", "verify", "--ledger", path, "--head", "x", code=1)
 
 
 def test_models_are_listed_with_prices_and_ends():

@@ -77,7 +77,7 @@ keys:
 """
 _LIMITED = """\
   - {{name: narrow-{app}, secret: {narrow}, models: [{model}], limits: {{rpm: 2}}}}
-  - {{name: single-{app}, secret: {single}, limits: {{parallel: 1}}}}
+  - {{name: single-{app}, secret: {single}, limits: {{parallel: 1, queue: 0}}}}
 """
 _READY = re.compile(r"API (\S+),")
 _STOP_SECONDS = 20.0

@@ -129,7 +129,7 @@ async def test_a_spent_limit(app, truth):
 
 
 async def test_a_wait_is_obeyed(app, truth):
-    """Told to wait for a second, the client does so and then succeeds; the app sees an answer.
+    """Told to wait, the client does so for as long and then succeeds; the app sees an answer.
 
     Letting go of a stream frees its place at once.
     """
@@ -137,10 +137,12 @@ async def test_a_wait_is_obeyed(app, truth):
     held = await app.ask(app.client(key), model="holds", stream=True)
     await anext(aiter(each(held)))
     seen: list[tuple[int, float]] = []
+    told: list[float] = []
 
     async def note(response: Any) -> None:
         seen.append((response.status_code, time.monotonic()))
         if response.status_code == 429:
+            told.append(float(response.headers["retry-after-ms"]) / 1000)
             await value(held.close())
 
     client = app.client(key, max_retries=1)
@@ -151,7 +153,7 @@ async def test_a_wait_is_obeyed(app, truth):
     )
 
     assert [status for status, _ in seen] == [429, 200]
-    assert seen[1][1] - seen[0][1] >= 1.0
+    assert seen[1][1] - seen[0][1] >= told[0] > 0.0
     assert raw.retries_taken == 1
     assert (await value(raw.parse())).choices[0].message.content == truth.text(MODEL)
 

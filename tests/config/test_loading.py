@@ -9,7 +9,6 @@ import yaml
 from headworks.config import (
     Address,
     Config,
-    KeyConfig,
     PriceConfig,
     RouteConfig,
     default_config,
@@ -18,6 +17,7 @@ from headworks.config import (
     load,
 )
 from headworks.config.loading import read
+from headworks.core.grants import Grant
 from headworks.errors import ConfigurationError
 from headworks.types import RateLimits, Timeouts
 from tests.config.files import BASE, KEY, MINIMAL, loaded, reader, refused
@@ -91,9 +91,8 @@ def test_every_key_takes_effect():
         RouteConfig("openai", "gpt-6-sol", Timeouts(connect=1.0, first_byte=20.0, total=300.0)),
         RouteConfig("local", "org/model", Timeouts(first_byte=20.0)),
     )
-    assert key == KeyConfig(
+    assert key.grant == Grant(
         name="web",
-        secret=key.secret,
         project="shop",
         models=frozenset({"assistant"}),
         limits=RateLimits(rpm=60, parallel=8),
@@ -163,7 +162,7 @@ def key(**fields):
 
 PROBLEMS = [
     Case("sever: {}", "headworks.yaml:1: sever: unknown key, did you mean 'server'?"),
-    Case("zzz: 1", "headworks.yaml:1: zzz: unknown key; known are environment, server, store, coordination, key_pepper, log, retry, unknown_ids, upstreams, models, keys, prices, capabilities"),
+    Case("zzz: 1", "headworks.yaml:1: zzz: unknown key; known are environment, server, store, coordination, key_pepper, log, retry, ledger, idempotency, queue, unknown_ids, upstreams, models, keys, limits, budget, projects, users, tags, prices, capabilities"),
     Case("[a]", "headworks.yaml:1: expected a mapping of names to values"),
     Case("text", "headworks.yaml:1: expected a mapping of names to values"),
     Case("server: 5", "headworks.yaml:1: server: expected a mapping, not a whole number"),
@@ -181,7 +180,7 @@ PROBLEMS = [
     Case("key_pepper: short", "headworks.yaml:1: key_pepper: is shorter than 16 characters"),
     Case("environment: a/b", "headworks.yaml:1: environment: does not name an environment"),
     Case("environment: ..", "headworks.yaml:1: environment: does not name an environment"),
-    Case(upstream(limits={"rpm": 5}), "headworks.yaml:7: upstreams.openai.limits: not available in this version of headworks"),
+    Case(upstream(region="eu"), "headworks.yaml:7: upstreams.openai.region: not available in this version of headworks"),
     Case(upstream(base_url="http://a.example/v1"), "headworks.yaml:3: upstreams.openai.base_url: http:// would send keys and prompts openly; use https://, or set allow_http: true"),
     Case(upstream(base_url="https://u:p@a.example"), "headworks.yaml:3: upstreams.openai.base_url: must not hold a user name or password; put the key under credentials"),
     Case(upstream(credentials=[]), "headworks.yaml:4: upstreams.openai.credentials: the list is empty; name at least one"),
@@ -200,8 +199,8 @@ PROBLEMS = [
     Case(key(secret="0123456789abcdef x"), "headworks.yaml:7: keys[0].secret: holds a space, a line break or a character that is not ASCII"),
     Case(key(models=None), "headworks.yaml:6: keys[0].models: has no value; give it one, or leave it out"),
     Case(key(models=[]), "headworks.yaml:6: keys[0].models: the list is empty; name at least one"),
-    Case(key(budget={"usd": 1}), "headworks.yaml:6: keys[0].budget: not available in this version of headworks"),
-    Case(key(limits={"tpm": 1}), "headworks.yaml:7: keys[0].limits.tpm: not available in this version of headworks"),
+    Case(key(guards=["pii"]), "headworks.yaml:6: keys[0].guards: not available in this version of headworks"),
+    Case(key(limits={"usd": 1}), "headworks.yaml:7: keys[0].limits.usd: not available in this version of headworks"),
     Case(key(limits={"rpm": 0}), "headworks.yaml:7: keys[0].limits.rpm: expected a whole number >= 1"),
     Case(key(expires="soon"), "headworks.yaml:6: keys[0].expires: not a date; write it as 2027-01-31 or 2027-01-31T18:00:00+01:00"),
     Case(MINIMAL + "keys: [{name: a, secret: 0123456789abcdef}, {name: a, secret: 0123456789abcdeg}]", "headworks.yaml:5: keys[1].name: another key has the same name"),
@@ -209,7 +208,7 @@ PROBLEMS = [
     Case("prices: {m: {input: -1, output: 1}}", "headworks.yaml:1: prices.m.input: not a price; write US dollars per million tokens, such as 1.25"),
     Case("prices: {m: {input: 1}}", "headworks.yaml:1: prices.m.output: is missing"),
     Case("", "HEADWORKS__SERVER__LISTN: server.listn: unknown key, did you mean 'listen'?", {"HEADWORKS__SERVER__LISTN": "x"}),
-    Case("", "HEADWORKS__NOPE: nope: unknown key; known are environment, server, store, coordination, key_pepper, log, retry, unknown_ids, upstreams, models, keys, prices, capabilities", {"HEADWORKS__NOPE": "x"}),
+    Case("", "HEADWORKS__NOPE: nope: unknown key; known are environment, server, store, coordination, key_pepper, log, retry, ledger, idempotency, queue, unknown_ids, upstreams, models, keys, limits, budget, projects, users, tags, prices, capabilities", {"HEADWORKS__NOPE": "x"}),
     Case("", "HEADWORKS__STORE__X: store: expected text, not a mapping", {"HEADWORKS__STORE__X": "x"}),
     Case("", "HEADWORKS____X: names no setting: a part of its path is empty", {"HEADWORKS____X": "x"}),
     Case("", "HEADWORKS_ENV: environment: does not name an environment", {"HEADWORKS_ENV": "../x"}),

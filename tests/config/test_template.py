@@ -34,7 +34,7 @@ def test_the_written_file_is_valid_with_one_variable(tmp_path):
 def test_everything_commented_out_is_valid_too():
     """Each example can be used by deleting the # before it."""
     config = loaded(uncommented(), ENVIRON, FILES)
-    assert config.keys[0].limits.rpm == 60
+    assert config.keys[0].grant.limits.rpm == 60
     assert config.prices["my-model"].cached == 125_000_000
     assert config.capabilities["gpt-6-luna"].context == 128_000
     assert config.upstreams["openai"].proxy is not None

@@ -63,7 +63,7 @@ BAD = [
         (units.rate, value)
         for value in ("", "-1", -1, "1e3", "0.0000000001", "1,25", "nan", float("inf"), 2_000_000)
     ),
-    *((units.moment, value) for value in ("", "tomorrow", "2027-13-01", "27-01-01", "1767225600")),
+    *((units.moment, value) for value in ("", "tomorrow", "2027-13-01", "27-01-01", "1767225600", "1969-12-31", "9999-12-31T23:00:00-01:00")),
     *(
         (units.address, value)
         for value in (

@@ -17,7 +17,7 @@ from headworks.errors import CallError, ConfigurationError, ContextTooLong
 from headworks.observe.journal import line_of
 from headworks.simulator import FaultRule
 from headworks.stores.ledger_schema import ledger_path
-from headworks.stores.usage import usage
+from headworks.stores.usage import Query, usage
 from headworks.tokenizer import Tokenizer
 from headworks.types import Call, Request
 from tests.context.ground import CHAT, FAILING, NARROW, RESPONSES, Got, configured, ground, said
@@ -144,7 +144,7 @@ async def test_a_summary_stands_for_what_was_dropped(tmp_path, path):
     assert got.header is not None
     assert got.header.endswith(f"model=small; summary={summary.id}")
     assert (summary.outcome, summary.request.model, summary.caller) == ("completed", "small", call.caller)  # fmt: skip
-    booked = usage(ledger_path(tmp_path / "store.db"), by=["tag"])
+    booked = usage(ledger_path(tmp_path / "store.db"), Query(by=("tag",)))
     assert {line.group: line.calls for line in booked.lines if line.group != ("",)} == {("context-summary",): 1}  # fmt: skip
     assert (booked.total.calls, booked.total.cost_nano) == (2, billed)
     assert summary.cost is not None
@@ -173,7 +173,7 @@ async def test_a_larger_model_is_asked_instead(tmp_path, path):
         assert it.asked() == []
     assert dict(got.response.headers)[b"x-headworks-route"] == b"up/gpt-6-astra"
     assert line_of(got.call, str)["model"] == "assistant"  # what the caller named
-    booked = usage(ledger_path(tmp_path / "store.db"), by=["asked", "model"])
+    booked = usage(ledger_path(tmp_path / "store.db"), Query(by=("asked", "model")))
     assert [line.group for line in booked.lines] == [("assistant", "gpt-6-astra")]
     assert got.header is not None
     assert got.header.startswith("larger_model; dropped=0; tokens=")

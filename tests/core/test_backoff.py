@@ -82,7 +82,9 @@ def test_waits_are_bounded(attempts, jitter):
     ("refusal", "at", "step"),
     [
         (Refusal("cooling", 30.0), only_one(100.0), again(30.0)),
-        (Refusal("cooling", 3.0), one_of_many(100.0), NEXT),
+        (Refusal("cooling", 3.0), one_of_many(100.0), again(3.0)),
+        (Refusal("cooling", 6.0), one_of_many(100.0), NEXT),
+        (Refusal("cooling", 3.0), one_of_many(2.0), NEXT),
         (Refusal("cooling", 61.0), only_one(100.0), None),
         (Refusal("cooling", 30.0), only_one(20.0), None),
         (Refusal("cooling", 20.0), only_one(20.0), None),
@@ -92,5 +94,5 @@ def test_waits_are_bounded(attempts, jitter):
     ],
 )
 def test_a_route_that_keeps_calls_back(refusal, at, step):
-    """An only route that pauses is waited for, as long as that is worth it; else another one is asked."""
+    """A pause is waited for within the patience, or where there is no other route to ask."""
     assert held_back(refusal, at) == step

@@ -1,25 +1,49 @@
-"""The limit holds in any minute, and nearly all of it can be used."""
+"""The limit holds in any minute and on any day, and nearly all of it can be used."""
 
-import math
 from dataclasses import dataclass, field
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from headworks.core.window import Window
+from headworks.core.window import DAY, MINUTE, Counted, Span, Window
+
+SPANS = {"minute": MINUTE, "day": DAY}
 
 
 @dataclass
-class Oracle:
-    """Remembers every event, and looks at every window that ends with one."""
+class Limited:
+    """A window with a limit on it, and everything that was let in."""
 
+    limit: int
+    span: Span = MINUTE
+    what: Counted = "tokens"
     events: list[tuple[float, int]] = field(default_factory=list[tuple[float, int]])
 
+    def __post_init__(self) -> None:
+        self.window = Window(self.span)
+
+    def wait(self, now: float, amount: int) -> float:
+        """Seconds until the amount fits."""
+        self.window.expire(self.span.slot(now))
+        used = self.window.tokens if self.what == "tokens" else self.window.requests
+        surplus = used + amount - self.limit
+        return self.window.wait(now, surplus, self.what) if surplus > 0 else 0.0
+
+    def take(self, now: float, amount: int) -> float:
+        """Let the amount in, or tell the seconds to wait."""
+        wait = self.wait(now, amount)
+        if not wait:
+            counted = (1, amount) if self.what == "tokens" else (amount, 1)
+            self.window.add(self.span.slot(now), *counted)
+            self.events.append((now, amount))
+        return wait
+
     def busiest(self) -> int:
-        """The most that any sixty seconds saw."""
+        """The most that any window that ends with an event saw."""
         return max(
             (
-                sum(amount for when, amount in self.events if end - 60 < when <= end)
+                sum(amount for when, amount in self.events if end - self.span.seconds < when <= end)
                 for end, _ in self.events
             ),
             default=0,
@@ -27,65 +51,76 @@ class Oracle:
 
 
 steps = st.one_of(
-    st.integers(0, 50).map(lambda ms: ms / 1000),  # a burst
-    st.floats(0, 70, allow_nan=False),
-    st.sampled_from([0.1, 59.9, 60.0, 60.1]),
+    st.floats(0, 0.001),  # a burst
+    st.floats(0, 1.2),
+    st.sampled_from([0.1, 1 / 40, 0.999, 1.0, 1.001]),
 )
+"""In lengths of the window."""
 asks = st.lists(st.tuples(steps, st.integers(1, 5)), max_size=120)
+spans = st.sampled_from(list(SPANS.values()))
+whats = st.sampled_from(["requests", "tokens"])
 
 
 @settings(max_examples=300)
-@given(asks, st.integers(1, 20), st.floats(0, 1e6))
-def test_no_minute_ever_sees_more_than_the_limit(asked, limit, start):
-    """Whatever callers do and whenever they do it, any sixty seconds stay within the limit."""
-    window, oracle, now = Window(), Oracle(), start
+@given(asks, st.integers(5, 20), st.floats(0, 1e6), spans, whats)
+def test_no_window_ever_sees_more_than_the_limit(asked, limit, start, span, what):
+    """Whatever callers do and whenever they do it, any minute and any day stay within the limit."""
+    limited, now = Limited(limit, span, what), start
     for step, amount in asked:
-        now += step
-        if not window.take(now, amount, limit):
-            oracle.events.append((now, amount))
+        now += step * span.seconds
+        limited.take(now, amount)
 
-    assert oracle.busiest() <= limit
+    assert limited.busiest() <= limit
 
 
 @settings(max_examples=300)
-@given(asks, st.integers(1, 20), st.integers(1, 20), st.floats(0, 1e6))
-def test_waiting_exactly_as_told_succeeds(asked, limit, amount, start):
-    """Retry-After is true: who waits that long gets in, who waits 0.1 s less does not."""
-    window, now = Window(), start
+@given(asks, st.integers(5, 20), st.integers(1, 5), st.floats(0, 1e6), spans, whats)
+def test_waiting_exactly_as_told_succeeds(asked, limit, amount, start, span, what):
+    """Retry-After is true: who waits that long gets in, who comes a slot earlier does not."""
+    limited, now = Limited(limit, span, what), start
     for step, size in asked:
-        now += step
-        window.take(now, size, limit)
-    wait = window.wait(now, amount, limit)
+        now += step * span.seconds
+        limited.take(now, size)
+    wait = limited.wait(now, amount)
 
-    if amount > limit:
-        assert wait == math.inf
-        return
-    if wait > 0.1:
-        assert window.wait(now + wait - 0.1, amount, limit) > 0
-    assert window.take(now + wait, amount, limit) == 0.0
+    if wait > 1 / span.rate:
+        assert limited.wait(now + wait - 1 / span.rate, amount) > 0
+    assert limited.take(now + wait, amount) == 0.0
 
 
-@given(asks, st.integers(1, 20))
-def test_a_refusal_changes_nothing(asked, limit):
-    """Knocking at a closed door does not keep it closed."""
-    polite, rude, now = Window(), Window(), 0.0
-    for step, amount in asked:
-        now += step
-        first = polite.take(now, amount, limit)
-        assert rude.take(now, amount, limit) == first
-        for _ in range(3):
-            if first:
-                assert rude.take(now, amount, limit) == first
-        assert rude.remaining(now, limit) == polite.remaining(now, limit)
-        assert rude.reset(now) == polite.reset(now)
+@settings(max_examples=300)
+@given(
+    st.lists(st.tuples(steps, st.integers(0, 50), st.integers(0, 50), st.integers(0, 9)), max_size=80),
+    spans,
+)  # fmt: skip
+def test_what_was_used_counts_when_it_was_set_aside(history, span):
+    """A call that ends later is put right where it began: no other moment gains or loses by it."""
+    window, now = Window(span), 1000.0
+    open_: list[list[int]] = []
+    counted: list[list[int]] = []
+    for step, asked, used, ends in history:
+        now += step * span.seconds
+        slot = span.slot(now)
+        window.expire(slot)
+        window.add(slot, 1, asked)
+        counted.append([slot, asked])
+        open_.append(counted[-1])
+        if ends < 5:
+            one = open_.pop(ends % len(open_))
+            window.settle(one[0], used - one[1])
+            one[1] = used
+        within = [amount for when, amount in counted if when > slot - span.life]
+        assert (window.requests, window.tokens) == (len(within), sum(within))
 
 
-def test_nearly_the_whole_limit_can_be_used():
-    """A caller that always waits as told gets at least 97 % of its limit, minute after minute."""
-    for limit in (1, 60, 500, 6_000):
-        window, now, taken = Window(), 0.0, 0
-        while now < 3_600:
-            if wait := window.take(now, 1, limit):
+@pytest.mark.parametrize("name", SPANS)
+def test_nearly_the_whole_limit_can_be_used(name):
+    """A caller that always waits as told gets at least 97 % of its limit, window after window."""
+    span = SPANS[name]
+    for limit in (1, 60, 500):
+        limited, now, taken = Limited(limit, span), 0.0, 0
+        while now < 60 * span.seconds:
+            if wait := limited.take(now, 1):
                 now += wait
             else:
                 taken += 1
@@ -95,53 +130,58 @@ def test_nearly_the_whole_limit_can_be_used():
 
 def test_two_hundred_impatient_callers_get_all_there_is():
     """Callers that hammer without waiting take no more than the limit and no less than 97 %."""
-    window, oracle, limit = Window(), Oracle(), 100
+    limited = Limited(100)
     for tick in range(10 * 60 * 10):
-        now = tick / 10 + 0.03
         for _ in range(200):
-            if not window.take(now, 1, limit):
-                oracle.events.append((now, 1))
+            limited.take(tick / 10 + 0.03, 1)
 
-    assert oracle.busiest() <= limit
-    assert len(oracle.events) >= 0.97 * limit * 10
+    assert limited.busiest() <= 100
+    assert len(limited.events) >= 0.97 * 100 * 10
 
 
 def test_headers_have_true_numbers():
-    """What remains and when all is free again are told as they are."""
-    window = Window()
-    assert (window.remaining(5.0, 3), window.reset(5.0)) == (3, 0.0)
+    """When all is free again is told as it is, for requests and for tokens each."""
+    window = Window(MINUTE)
+    assert (window.reset(5.0, "requests"), window.reset(5.0, "tokens")) == (0.0, 0.0)
 
-    window.add(5.0, 2)
+    window.add(MINUTE.slot(5.0), 1, 10)
+    window.add(MINUTE.slot(15.0), 1, 0)
 
-    assert (window.used(6.0), window.remaining(6.0, 3)) == (2, 1)
-    assert 59.1 <= window.reset(6.0) <= 59.11
-    assert (window.remaining(65.2, 3), window.reset(65.2)) == (3, 0.0)
-
-
-def test_a_limit_that_was_lowered_holds_at_once():
-    """After a reload nothing more fits until enough of the old use has left."""
-    window = Window()
-    for second in range(10):
-        window.add(float(second), 1)
-
-    assert window.remaining(10.0, 4) == 0
-    assert 56.0 <= window.wait(10.0, 1, 4) <= 56.2
+    assert 59.1 <= window.reset(6.0, "tokens") <= 59.11
+    assert 69.1 <= window.reset(6.0, "requests") <= 69.11
+    window.expire(MINUTE.slot(65.2))
+    assert (window.requests, window.tokens) == (1, 0)
 
 
-def test_memory_is_bounded():
-    """A window remembers at most 601 slots, and nothing once it is idle."""
-    window = Window()
-    for tick in range(100_000):
-        window.add(tick / 100, 1)
-    assert len(window._slots) == len(window._amounts) <= 601
+def test_a_late_end_changes_nothing_any_more():
+    """What has left the window is not put right: it counts no longer, whatever it came to."""
+    window = Window(MINUTE)
+    window.add(MINUTE.slot(0.0), 1, 10)
+    window.add(MINUTE.slot(50.0), 1, 7)
+    window.expire(MINUTE.slot(61.0))
 
-    assert window.used(2_000.0) == 0
-    assert window._slots == window._amounts == []
+    window.settle(MINUTE.slot(0.0), 1000)
+
+    assert (window.requests, window.tokens) == (1, 7)
 
 
-def test_a_clock_that_stands_still_counts_all_the_same():
-    """Many requests in one instant are as many requests."""
-    window = Window()
+def test_nothing_is_promised_that_cannot_come():
+    """More than was counted never leaves."""
+    with pytest.raises(ValueError, match="More is to leave"):
+        Window(MINUTE).wait(0.0, 1, "tokens")
 
-    assert [window.take(1.0, 1, 2) for _ in range(2)] == [0.0, 0.0]
-    assert window.take(1.0, 1, 2) > 60
+
+@pytest.mark.parametrize(("name", "slots"), [("minute", 601), ("day", 41)])
+def test_memory_is_bounded(name, slots):
+    """A window remembers so many slots at most, and nothing once it is idle."""
+    span = SPANS[name]
+    window = Window(span)
+    for tick in range(20_000):
+        slot = span.slot(tick * span.seconds / 6_000)
+        window.expire(slot)
+        window.add(slot, 1, 1)
+    assert slots - 2 <= len(window._slots) + 1 <= slots
+    assert len(window._amounts) == 2 * len(window._slots)
+
+    window.expire(span.slot(10 * span.seconds))
+    assert (window.requests, window.tokens, len(window._slots)) == (0, 0, 0)

@@ -275,7 +275,7 @@ def search_sinks(hunt: Hunt, lines: Iterable[str], journal: bytes) -> None:
         known = hunt.calls[told["user"]]
         findings.demand("journal names the call", told["user"], holds=known in {None, told["call"]})
     for row in hunt.gateway.rows():
-        findings.look_for_one("ledger", json.dumps(row).encode())
+        findings.look_for_one("ledger", json.dumps(row, default=bytes.hex).encode())
         tag = row["user"]
         own = tag[:3] == row["key_name"] == f"t{row['project'][1:]}"
         findings.demand("ledger knows whose call it is", tag, holds=own)

@@ -71,6 +71,12 @@ path                                methods                 loopback  unnamed  f
 /api/upstreams                      *                       405       400      403
 /api/upstreams/{upstream}/breaker   POST                    415       400      403
 /api/upstreams/{upstream}/breaker   *                       405       400      403
+/api/budgets                        GET HEAD                200       400      403
+/api/budgets                        *                       405       400      403
+/api/usage                          GET HEAD                200       400      403
+/api/usage                          *                       405       400      403
+/api/usage/drivers                  GET HEAD                200       400      403
+/api/usage/drivers                  *                       405       400      403
 /v1/models                          *                       404       400      403
 /api/keys                           *                       404       400      403
 /docs                               *                       404       400      403

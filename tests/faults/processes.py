@@ -196,6 +196,11 @@ class Process:
         self.seconds = 0.0
         self._process = process
 
+    @property
+    def pid(self) -> int:
+        """Its number among the processes of the machine."""
+        return self._process.pid
+
     def kill(self) -> None:
         """End it with no chance to do anything."""
         self._process.kill()

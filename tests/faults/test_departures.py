@@ -28,7 +28,11 @@ from tests.upstream.scripted import Wire, serve, until, whole
 pytestmark = pytest.mark.anyio
 
 LATE = f"late-{KEY}"
-KEYS = f'  - {{name: late, secret: "{LATE}", on_disconnect: drain, limits: {{parallel: 1}}}}\n'
+LINE = f"line-{KEY}"
+KEYS = f"""\
+  - {{name: late, secret: "{LATE}", on_disconnect: drain, limits: {{parallel: 1, queue: 0}}}}
+  - {{name: line, secret: "{LINE}", limits: {{parallel: 1}}}}
+"""
 HELD = "  held: {routes: [up/gpt-6-sol], stream: {commit: complete}}\nkeys:\n"
 JSON = b"content-type: application/json\r\n"
 LAST = {
@@ -301,3 +305,44 @@ async def test_a_crowd_that_has_gone_is_never_asked_for(tmp_path):
             await idle(gateway)
     assert provider.asked == ["cools"]
     assert len(rows(tmp_path)) == 1
+
+
+@pytest.mark.parametrize("reset", [False, True], ids=["fin", "rst"])
+async def test_who_leaves_the_queue_is_never_asked_for(tmp_path, reset):
+    """O09: twenty callers wait for one place and leave: the provider hears of none, the next goes out."""
+    async with stage(tmp_path) as (gateway, provider), line_to(gateway.port) as first:
+        queue = gateway.assembly.queue
+        first.writer.write(order("head", LINE))
+        await provider.standing.wait()
+        for number in range(20):
+            async with line_to(gateway.port) as line:
+                line.writer.write(order(f"gone {number}", LINE))
+                await until(lambda: queue.statistics().waiting["interactive"] == 1)
+                await leave(line, reset=reset)
+            await until(lambda: queue.statistics().waiting["interactive"] == 0)
+        async with line_to(gateway.port) as last:
+            last.writer.write(order("stays", LINE))
+            await until(lambda: queue.statistics().waiting["interactive"] == 1)
+            provider.goes_on.set()
+            assert (await first.reply()).status == 200
+            assert (await last.reply()).status == 200
+        await idle(gateway)
+    assert provider.asked == ["head", "stays"]
+    assert queue.statistics().left == 20
+    assert [row["user"] for row in rows(tmp_path)] == ["head", "stays"]
+
+
+async def test_a_caller_with_less_time_than_its_turn_is_told_at_once(tmp_path):
+    """O09: five seconds before a queue of thirty: told when to come, and never asked for."""
+    async with stage(tmp_path) as (gateway, provider), line_to(gateway.port) as first:
+        first.writer.write(order("head", LINE))
+        await provider.standing.wait()
+        late = [await ask(gateway.port, order("late", LINE, **SOON)) for _ in range(2)]
+        provider.goes_on.set()
+        assert (await first.reply()).status == 200
+        await idle(gateway)
+    assert {reply.error["code"] for reply in late} <= {
+        "deadline_exceeded",
+        "parallel_limit_exceeded",
+    }
+    assert provider.asked == ["head"]

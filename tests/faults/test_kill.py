@@ -24,6 +24,7 @@ MORE = 8
 """Random kills of gateways that a nursery began."""
 
 _LEDGER = "headworks.stores.ledger:SqliteLedger"
+_WRITER = "headworks.stores.ledger_writer:LedgerWriter"
 _FILE = "headworks.stores.ledger_file:LedgerFile"
 _ROW = "headworks.stores.ledger:Attempt"
 _SEND = "headworks.dispatch:Dispatcher"
@@ -43,17 +44,17 @@ FAILPOINTS = [
     Failpoint(f"{_LEDGER}.hold", "before", hit=13),
     Failpoint(f"{_LEDGER}.hold", "after", hit=34),
     Failpoint(f"{_LEDGER}._flush", "before", hit=25),
-    Failpoint(f"{_LEDGER}._commit", "before", hit=28),
-    Failpoint(f"{_LEDGER}._write_together", "after", hit=2),
-    Failpoint(f"{_LEDGER}._write_together", "after", hit=31),
-    Failpoint(f"{_LEDGER}._write_together", "after", hit=60),
-    Failpoint(f"{_LEDGER}._commit", "after", hit=1),
-    Failpoint(f"{_LEDGER}._commit", "after", hit=36),
+    Failpoint(f"{_WRITER}.commit", "before", hit=28),
+    Failpoint(f"{_WRITER}._transact", "after", hit=2),
+    Failpoint(f"{_WRITER}._transact", "after", hit=31),
+    Failpoint(f"{_WRITER}._transact", "after", hit=60),
+    Failpoint(f"{_WRITER}.commit", "after", hit=1),
+    Failpoint(f"{_WRITER}.commit", "after", hit=36),
     Failpoint(f"{_LEDGER}._flush", "after", hit=30),
     # A start that finds open rows, over and over.
-    Failpoint(f"{_FILE}._check", "after", during="start"),
-    Failpoint(f"{_FILE}._recover", "before", during="start"),
-    Failpoint(f"{_FILE}._recover", "after", during="start"),
+    Failpoint("headworks.stores.ledger_file:check_structure", "after", during="start"),
+    Failpoint("headworks.stores.ledger_file:settle_open", "before", during="start"),
+    Failpoint("headworks.stores.ledger_file:settle_open", "after", during="start"),
     # Sending: the request, its head, its events.
     Failpoint(f"{_SEND}._send_once", "before", hit=17),
     Failpoint("headworks.upstream.openai:Providers.send", "before", hit=22),

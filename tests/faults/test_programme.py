@@ -71,6 +71,10 @@ S01 hangs up at any moment
 O09 has less time than the wait, or none any more
     faults/test_departures.py::test_a_wait_beyond_the_deadline_is_answered_at_once
     faults/test_departures.py::test_a_crowd_that_has_gone_is_never_asked_for
+    faults/test_departures.py::test_who_leaves_the_queue_is_never_asked_for
+    faults/test_departures.py::test_a_caller_with_less_time_than_its_turn_is_told_at_once
+    queueing/test_waiting.py::test_nothing_is_sent_for_callers_whose_time_is_up
+    queueing/test_waiting.py::test_whoever_leaves_takes_nothing_along
 
 How often, how many, and where to
 
@@ -89,6 +93,107 @@ O01 fails for everybody, and comes back
 O11 is asked a second time beside a late attempt
     test_hedging_share.py::test_ten_thousand_calls_with_a_heavy_tail
     faults/test_hedging.py::test_the_loser_is_closed_at_once_and_in_the_ledger
+
+What it costs
+
+A01 is killed at any moment
+    faults/test_kill.py::test_killed_at_every_failpoint
+    faults/test_kill.py::test_killed_as_users_run_it
+    stores/test_ledger_crash.py::test_thirty_kills_lose_no_acknowledged_row
+    invoice/test_invoice.py::test_every_line_has_its_row_though_the_gateway_is_killed
+A02 loses its power at any moment, or its disk fails to sync
+    faults/test_power_cut.py::test_a_power_cut_loses_nothing_that_was_acknowledged
+    faults/test_power_cut.py::test_without_full_durability_a_power_cut_loses_rows
+    faults/test_power_cut.py::test_what_is_not_synced_is_not_acknowledged
+A03 two hundred callers at once and a budget of ten dollars
+    faults/test_budget_run.py::test_a_strict_budget_holds_to_the_cent
+    stores/test_budget_run.py::test_a_strict_budget_holds_to_the_cent
+    stores/test_budget_run.py::test_nearly_all_of_a_strict_budget_buys_something
+    stores/test_budget_run.py::test_an_expected_budget_is_exceeded_by_no_more_than_was_wrong
+    test_dispatch_budgets.py::test_two_hundred_callers_never_exceed_a_strict_budget
+    stores/test_budget_crash.py::test_eight_kills_leave_budgets_as_the_ledger_has_them
+A04 somebody seen first, a period that begins, clocks that go back
+    stores/test_budgets.py::test_each_user_has_what_the_rule_says
+    stores/test_budgets.py::test_a_budget_that_is_new_knows_what_was_spent_before
+    stores/test_budgets.py::test_a_budget_begins_anew_once
+    stores/test_budgets.py::test_a_restart_while_the_clock_is_back_gives_nothing_away
+    core/test_calendar.py::test_days_on_which_clocks_change_are_shorter_or_longer
+    core/test_calendar.py::test_every_moment_is_in_one_period
+A05 budgets within budgets
+    core/test_budget.py::test_nested_budgets_are_never_exceeded
+    stores/test_budgets.py::test_a_denial_costs_nobody_anything
+    test_dispatch_budgets.py::test_who_cannot_pay_uses_up_no_rate_either
+A06 a caller who leaves, at any event
+    invoice/test_leaving.py::test_whoever_leaves_at_any_event_pays_for_what_had_come
+    invoice/test_unsent.py::test_who_leaves_before_anything_is_sent_pays_nothing
+    invoice/test_unsent.py::test_who_leaves_when_it_is_sent_pays_what_it_may_cost
+    faults/test_leaving.py::test_gone_at_any_turn
+A07 usage that is missing, wrong, huge, negative, a text or zero
+    test_usage_matrix.py::test_chat_completions
+    test_usage_matrix.py::test_responses
+A08 callers who repeat a call with its key
+    idempotency/test_bill.py::test_retries_with_a_key_are_one_call_and_one_charge
+    idempotency/test_idempotency.py::test_a_repeated_call_gets_the_same_answer_and_is_not_charged
+    idempotency/test_idempotency.py::test_another_body_is_refused
+    idempotency/test_idempotency.py::test_who_comes_while_the_call_is_under_way_waits_for_its_answer
+A09 retries, fallbacks and hedges, each billed
+    invoice/test_invoice.py::test_every_line_has_its_row
+    invoice/test_judge.py::test_what_it_finds
+    test_dispatch_budgets.py::test_two_attempts_beside_each_other_are_both_paid
+A11 prices that are not known, are none, or change in the middle of a call
+    stores/test_ledger.py::test_an_unknown_price_is_not_zero
+    stores/test_ledger.py::test_a_running_attempt_keeps_the_price_it_began_with
+    stores/test_budgets.py::test_models_without_a_price_are_never_free
+    catalog/test_catalog.py::test_a_damaged_catalogue_is_refused_by_name
+    catalog/test_catalog.py::test_what_is_no_price_is_refused
+A13 sums that are kept, and old rows that go, while calls are booked
+    stores/test_rollups.py::test_the_ledger_is_never_kept_waiting
+    stores/test_rollups.py::test_old_rows_may_go_while_calls_are_booked
+    stores/test_rollups.py::test_kills_lose_and_double_nothing
+    stores/test_usage.py::test_rollups_change_no_figure
+
+More than may be
+
+O02 ten times more than can be done, for five minutes
+    queueing/test_overload.py::test_ten_times_the_load
+    queueing/test_waiting.py::test_a_full_queue_refuses_the_key_that_fills_it
+    queueing/test_waiting.py::test_large_requests_fill_the_queue_by_their_bytes
+    queueing/test_waiting.py::test_a_full_instance_says_so
+O03 one key asks a hundred times as often as twenty others
+    queueing/test_fairness.py::test_a_noisy_key_leaves_the_others_alone
+    queueing/test_fairness.py::test_keys_that_all_want_more_get_the_same
+    queueing/test_accuracy.py::test_no_window_holds_more_and_nearly_all_is_used
+O04 who is refused comes back exactly when it was told
+    queueing/test_truth.py::test_who_waits_as_told_is_let_in
+    queueing/test_truth.py::test_who_is_in_a_hurry_is_let_in_as_told_too
+    queueing/test_truth.py::test_who_asks_early_is_told_the_same_time
+    faults/test_simworld.py::test_promises_hold
+O05 two hundred callers in bursts before a limit
+    queueing/test_accuracy.py::test_no_window_holds_more_and_nearly_all_is_used
+    faults/test_simworld.py::test_promises_hold
+    faults/test_simworld_limits.py::test_faults_of_the_limits_show
+    faults/test_ledger_faults.py::test_a_restart_forgives_nothing
+    stores/test_limits_past.py::test_every_level_is_restored
+O08 bulk work without end beside live calls
+    queueing/test_fairness.py::test_bulk_work_slows_nobody_and_is_not_starved
+    queueing/test_fairness.py::test_three_priorities_have_their_shares
+
+The ledger's disk
+
+D05 is full, read-only, locked, or fails
+    faults/test_ledger_faults.py::test_a_ledger_that_cannot_be_written
+    stores/test_ledger_disk.py::test_a_full_disk_refuses_new_calls_and_recovers_by_itself
+    stores/test_ledger_disk.py::test_a_settlement_that_the_disk_refused_is_written_later
+    stores/test_ledger_disk.py::test_a_file_that_may_not_grow_loses_nothing
+    stores/test_ledger_continue.py::test_a_read_only_file_stops_nobody_who_goes_on
+    stores/test_ledger_continue.py::test_such_a_key_goes_on_while_others_are_refused
+D06 gives back other bytes than were written, or fewer
+    faults/test_ledger_faults.py::test_damage_is_told_and_stops_nobody
+    stores/test_ledger_damage.py::test_a_changed_byte_in_the_last_rows_is_told_at_the_start
+    stores/test_ledger_damage.py::test_commits_lost_with_the_log_are_told_and_kept
+    stores/test_ledger_damage.py::test_every_flip_in_a_log_is_survived
+    stores/test_ledger_damage.py::test_a_cut_tail_of_the_file_is_found
+    stores/test_ledger_continue.py::test_damaged_lines_of_a_spool_are_told_and_kept
 """
 
 import ast

@@ -17,7 +17,7 @@ from typing_extensions import override
 from headworks.config.settings import RetryConfig
 from headworks.ports import Hold, Ledger
 from headworks.relay import Relay
-from headworks.types import Call, Caller, Certainty, RateLimits, Response, Route, Usage
+from headworks.types import Call, Certainty, RateLimits, Response, Route, Usage
 from headworks.upstream.connection import Connection
 from tests.faults.simworld.running import happenings, run
 from tests.faults.simworld.scenario import Scenario, scenario
@@ -40,6 +40,8 @@ EVENTFUL = (
     *("chains on rate_limit", "chains on timeout", "chains on content_filter"),
     *("filtered prompt", "filtered answer", "fitted drop_oldest", "fitted drop_middle"),
     *("fitted keep", "fitted summarize", "fitted larger_model"),
+    *("calls insufficient_quota", "calls overloaded", "calls queue_full", "calls model_unpriced"),
+    *("waited, let in", "waited, sent away", "came as told"),
 )
 ENOUGH = 60  # seeds in which a fault of our own making must show
 
@@ -107,7 +109,9 @@ class WrappedHold:
     def is_open(self) -> bool:
         return self.real.is_open
 
-    def settle(self, usage: Usage, certainty: Certainty, outcome: str) -> int | None:
+    def settle(
+        self, usage: Usage, certainty: Certainty, outcome: str, odd: tuple[str, ...] = ()
+    ) -> int | None:
         return self.ledger.settle(self, usage, certainty, outcome)
 
     def release(self, outcome: str) -> None:
@@ -238,11 +242,19 @@ class Shifted:
     real: Any
     step: int
 
-    async def reserve(self, caller: Caller, estimate: Usage) -> Any:
-        limits = caller.limits
-        parts = (limits.rpm, limits.parallel)
-        wrong = RateLimits(*(None if part is None else part + self.step for part in parts))
-        return await self.real.reserve(replace(caller, limits=wrong), estimate)
+    async def reserve(self, call: Call, estimate: Usage) -> Any:
+        right = call.caller
+        assert right is not None
+        rpm, parallel = right.limits.rpm, right.limits.parallel
+        wrong = RateLimits(
+            None if rpm is None else rpm + self.step,
+            None if parallel is None else parallel + self.step,
+        )
+        call.caller = replace(right, limits=wrong)
+        try:
+            return await self.real.reserve(call, estimate)
+        finally:
+            call.caller = right
 
 
 @dataclass
@@ -252,9 +264,9 @@ class Leaking:
     real: Any
     count: int = 0
 
-    async def reserve(self, caller: Caller, estimate: Usage) -> Any:
+    async def reserve(self, call: Call, estimate: Usage) -> Any:
         self.count += 1
-        reservation = await self.real.reserve(caller, estimate)
+        reservation = await self.real.reserve(call, estimate)
         return reservation if self.count % 2 else self
 
     def settle(self, usage: Usage) -> None:

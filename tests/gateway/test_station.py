@@ -138,8 +138,9 @@ async def test_every_metric_is_documented_and_shown(tmp_path):
         Family(name, kind, tuple(re.findall(r"`(\w+)`", labels)), text)
         for name, kind, labels, text in rows
     ]
-    async with gateway(tmp_path) as it:
+    async with gateway(tmp_path, more="budget: {usd: 1000}\n") as it:
         assert documented == list(it.station.assembly.metrics.families())
+        assert await it.ask() == 200
         await until(lambda: it.station.assembly.reachability.states()["up"] != "unknown")
         shown = {name.partition(",")[0] for name in await it.samples()}
     state = {one.name for one in documented[documented.index(UP) :]}

@@ -108,6 +108,9 @@ async def test_every_upstream_and_route_is_shown(health, clock):
         "in_flight": 0,
         "latency_ms": 0.0,
         "pace": None,
+        "most": None,
+        "limits": [],
+        "waiting": 0,
         "refused": "open",
     }
     assert (small["state"], small["refused"], small["retry_after"]) == ("closed", "cooling", 21.0)
@@ -194,3 +197,23 @@ async def test_other_methods_are_refused(health, method):
     """Breakers are set by POST, and only so."""
     answer = await ask(health, BREAKER, b'{"state": "open"}', method=method)
     assert (answer.status, answer.code) == (405, "method_not_allowed")
+
+
+async def test_what_is_left_of_a_limit_is_shown(health):
+    """An operator sees the provider's limits, what is left of them, and who waits for them."""
+    admission = health.admit(SMALL)
+    assert not isinstance(admission, Refusal)
+    admission.heard(
+        (
+            (b"x-ratelimit-limit-requests", b"500"),
+            (b"x-ratelimit-remaining-requests", b"120"),
+            (b"x-ratelimit-reset-requests", b"45.6s"),
+        )
+    )
+    admission.settle()
+    up, _ = json.loads((await ask(health)).body)["upstreams"]
+    (small,) = up["routes"]
+    (limit,) = small["limits"]
+    assert 119 <= limit.pop("left") <= 120
+    assert limit == {"of": "requests", "limit": 500, "seconds": 60, "source": "provider"}
+    assert (small["waiting"], up["waiting"], small["most"]) == (0, 0, None)

@@ -20,7 +20,7 @@ from headworks.testing import (
     RecordingJournal,
     SeededRandom,
 )
-from headworks.types import Caller, Plan, Request, Response, Route, Usage
+from headworks.types import Call, Caller, Plan, Request, Response, Route, Usage
 
 KEY = "hw_shop"
 
@@ -39,8 +39,11 @@ class TenTokens:
     def estimate(self, request: Request) -> Usage:
         return Usage(10, 10)
 
-    def recount(self, request: Request, text: str) -> Usage:
+    def recount(self, request: Request, text: str, lost: int = 0) -> Usage:
         return Usage(10, len(text))
+
+    def learn(self, request: Request, model: str, usage: Usage) -> None:
+        pass
 
 
 @dataclass
@@ -51,7 +54,7 @@ class Places:
     settled: int = 0
     refusal: RateLimited | None = None
 
-    async def reserve(self, caller: Caller, estimate: Usage) -> "Places":
+    async def reserve(self, call: Call, estimate: Usage) -> "Places":
         if self.refusal is not None:
             raise self.refusal
         self.taken += 1

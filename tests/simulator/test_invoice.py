@@ -49,6 +49,15 @@ def test_a_bill_is_tokens_times_prices(client, simulator):
     assert all(attempt["ended"] >= attempt["time"] > 0 for attempt in invoice["listed"])
 
 
+def test_an_attempt_is_found_by_the_name_that_its_client_gave_it(client, simulator):
+    """Whoever compares the invoice with books of their own knows which line is whose."""
+    named = {"x-client-request-id": "order-17"}
+    client.chat.completions.create(model="gpt-4o", messages=HELLO, extra_headers=named)
+    client.chat.completions.create(model="gpt-4o", messages=HELLO)
+
+    assert [one["client_request_id"] for one in simulator.attempts()] == ["order-17", ""]
+
+
 def test_a_reset_forgets_everything(client, simulator):
     """After a reset the books are empty and numbers start again."""
     client.chat.completions.create(model="gpt-4o", messages=HELLO)

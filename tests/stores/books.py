@@ -57,5 +57,5 @@ def rows(path: Path, columns: str = "*") -> list[dict[str, Any]]:
 
 def crash(ledger: SqliteLedger) -> None:
     """Let go of the file as a killed process does: without a word."""
-    ledger._db.close()
-    os.close(ledger._file._lock)
+    ledger._writer.db.close()
+    os.close(ledger._writer.file._lock)

@@ -1,14 +1,16 @@
 """A store of keys in virtual time, seen from both sides."""
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
+from headworks.core.grants import Grant
 from headworks.core.keys import mint
 from headworks.errors import Unauthenticated
-from headworks.stores.keys import ConfiguredKey, SqliteKeys
-from headworks.stores.keystore import Grant, KeyStore
+from headworks.stores.keys import Budgets, ConfiguredKey, SqliteKeys
+from headworks.stores.keystore import KeyStore
 from headworks.stores.pepper import Pepper
 from headworks.testing import FakeClock
 from headworks.types import RateLimits, Secret
@@ -33,8 +35,14 @@ class Keyring:
     def store(self) -> KeyStore:
         return KeyStore(self.path, self.clock.time, patience=0)
 
-    def open(self, *configured: ConfiguredKey, pepper: Pepper = PEPPER) -> SqliteKeys:
-        self.opened.append(SqliteKeys(self.path, pepper, self.clock, configured))
+    def open(
+        self,
+        *configured: ConfiguredKey,
+        pepper: Pepper = PEPPER,
+        fund: Callable[[Budgets], Awaitable[None]] | None = None,
+    ) -> SqliteKeys:
+        more = () if fund is None else (fund,)
+        self.opened.append(SqliteKeys(self.path, pepper, self.clock, configured, *more))
         return self.opened[-1]
 
     def close(self) -> None:

@@ -2,7 +2,7 @@
 
 from headworks import errors
 from headworks.stores.health import MemoryHealth, RouteHealth, UpstreamHealth
-from headworks.stores.health_track import Admission
+from headworks.stores.health_admission import Admission
 from headworks.types import Route
 
 MAIN, SPARE = Route("up", "big", "main"), Route("up", "big", "spare")

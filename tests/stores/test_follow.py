@@ -5,13 +5,17 @@ import sqlite3
 import subprocess
 import sys
 from contextlib import closing
+from dataclasses import replace
 
 import pytest
 
+from headworks.core.budget import Budget, Owner
+from headworks.core.grants import Grant
 from headworks.errors import ConfigurationError
 from headworks.stores import schema
+from headworks.stores.keys import Budgets
 from headworks.stores.keystore import KeyStore
-from tests.stores.keyring import GRANT, PEPPER, START, Keyring, refusal
+from tests.stores.keyring import DAY, GRANT, PEPPER, START, Keyring, refusal
 
 pytestmark = pytest.mark.anyio
 
@@ -94,8 +98,8 @@ async def test_many_keys_are_read_in_small_portions(keyring):
     keys = keyring.open()
     with closing(sqlite3.connect(keyring.path)) as other:
         other.executemany(
-            "INSERT INTO keys SELECT ?, ?, ?, digest, project, models, rpm, parallel, created,"
-            " expires, revoked_at, replaced_by, on_disconnect FROM keys WHERE name = 'web'",
+            "INSERT INTO keys (id, origin, name, digest, project, created)"
+            " SELECT ?, ?, ?, digest, project, created FROM keys WHERE name = 'web'",
             [(f"id{n}", f"id{n}", f"name{n}") for n in range(2_000)],
         )
         other.commit()
@@ -137,6 +141,8 @@ async def test_an_unreadable_store_leaves_the_last_known_keys(keyring, caplog):
     [
         "DELETE FROM keys_state",
         "UPDATE keys SET models = '[1]'",
+        "UPDATE keys SET budget = '{}'",
+        """UPDATE keys SET budget = '{"limit": 5, "zone": "Mars/Olympus"}'""",
         "UPDATE keys SET expires = 1e300",
         "DROP TABLE keys",
         "PRAGMA user_version = 99",
@@ -178,9 +184,110 @@ async def test_an_older_store_is_left_to_whoever_upgrades_it(keyring, monkeypatc
     _, secret = keyring.store.create(GRANT, PEPPER)
     keys = keyring.open()
     keys.close()
-    monkeypatch.setattr(schema, "HEAD", 2)
+    monkeypatch.setattr(schema, "HEAD", schema.HEAD + 1)
 
     await keys.refresh()
 
     assert keys.authenticate(secret).name == "web"
     assert keys.statistics().unreadable_since is None
+
+
+WEB = Owner("key", "web")
+TEN, TWENTY = Budget(10**10), Budget(2 * 10**10)
+RICH = replace(GRANT, budget=TEN)
+
+
+class Bank:
+    """Lets budgets take effect, when it is allowed to."""
+
+    def __init__(self) -> None:
+        self.asked: list[Budgets] = []
+        self.entered, self.opened = asyncio.Event(), asyncio.Event()
+        self.opened.set()
+        self.fails = False
+
+    async def fund(self, budgets: Budgets) -> None:
+        self.asked.append(budgets)
+        self.entered.set()
+        await self.opened.wait()
+        if self.fails:
+            raise OSError("no such ledger")
+
+
+async def test_budgets_come_with_their_keys(keyring):
+    """Those that are there at the start are named; whoever keeps budgets hears of every change once."""
+    bank = Bank()
+    keyring.store.create(RICH, PEPPER)
+    keys = keyring.open(fund=bank.fund)
+    assert keys.budgets == {WEB: TEN}
+    keyring.store.create(Grant("poor"), PEPPER)
+    keyring.store.rotate("web", DAY, PEPPER)
+    await keys.refresh()
+    assert bank.asked == []
+
+    keyring.store.change("web", lambda grant: replace(grant, budget=TWENTY))
+    await keys.refresh()
+    await keys.refresh()
+    keyring.store.revoke("web")
+    await keys.refresh()
+
+    assert bank.asked == [{WEB: TWENTY}, {}]
+    assert keys.budgets == {}
+
+
+async def test_no_call_goes_before_its_budget(keyring):
+    """A new key is unknown until its budget holds; what was known works on, and what was revoked not."""
+    bank = Bank()
+    _, gone = keyring.store.create(Grant("gone"), PEPPER)
+    _, plain = keyring.store.create(Grant("plain"), PEPPER)
+    keys = keyring.open(fund=bank.fund)
+    bank.opened.clear()
+    _, new = keyring.store.create(RICH, PEPPER)
+    _, poor = keyring.store.create(Grant("poor"), PEPPER)
+    keyring.store.change("plain", lambda grant: replace(grant, budget=TEN, priority="batch"))
+    keyring.store.revoke("gone")
+
+    looking = asyncio.ensure_future(keys.refresh())
+    await bank.entered.wait()
+
+    assert "no such key" in refusal(keys, new)
+    assert "was revoked" in refusal(keys, gone)
+    assert keys.authenticate(poor).name == "poor"
+    assert keys.authenticate(plain).priority == "batch"
+    bank.opened.set()
+    await looking
+    assert keys.authenticate(new).name == "web"
+
+
+async def test_a_budget_that_cannot_be_kept_is_tried_again(keyring, caplog):
+    """The key stays out, the operator is told once, and at the next look it may be in."""
+    bank = Bank()
+    keys = keyring.open(fund=bank.fund)
+    _, secret = keyring.store.create(RICH, PEPPER)
+    bank.fails = True
+    for _ in range(3):
+        await keys.refresh()
+    assert "no such key" in refusal(keys, secret)
+    assert caplog.text.count("no such ledger") == 1
+
+    bank.fails = False
+    await keys.refresh()
+    assert keys.authenticate(secret).name == "web"
+    assert keys.budgets == {WEB: TEN}
+
+
+async def test_the_present_key_of_a_name_says_what_its_budget_is(keyring):
+    """Whoever had the name before, and still has a secret that works, shares it."""
+    keyring.store.create(RICH, PEPPER)
+    keys = keyring.open()
+    fresh, _ = keyring.store.rotate("web", DAY, PEPPER)
+    keyring.store.revoke(fresh.id)
+    await keys.refresh()
+    assert keys.budgets == {WEB: TEN}
+
+    keyring.store.create(replace(GRANT, budget=TWENTY), PEPPER)
+    await keys.refresh()
+    assert keys.budgets == {WEB: TWENTY}
+    keyring.store.change("web", lambda grant: replace(grant, budget=None))
+    await keys.refresh()
+    assert keys.budgets == {}

@@ -10,10 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from headworks.core.grants import Grant
 from headworks.core.keys import mint
 from headworks.errors import ConfigurationError, Unauthenticated
 from headworks.stores.keys import ConfiguredKey, SqliteKeys
-from headworks.stores.keystore import Grant, KeyStore
+from headworks.stores.keystore import KeyStore
 from headworks.testing import FakeClock
 from headworks.types import RateLimits, Secret
 from tests.stores.keyring import DAY, GOOD, GRANT, PEPPER, START, Keyring, refusal

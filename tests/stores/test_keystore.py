@@ -3,14 +3,18 @@
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
+from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 
+from headworks.core.budget import Budget
+from headworks.core.grants import Grant
 from headworks.core.keys import mint
 from headworks.errors import ConfigurationError
-from headworks.stores import keystore, schema
-from headworks.stores.keystore import Grant, KeyRefused, KeyStore
+from headworks.stores import schema
+from headworks.stores.keystore import KeyRefused, KeyStore
 from headworks.stores.pepper import Pepper
 from headworks.stores.schema import open_store
 from headworks.testing import FakeClock
@@ -113,6 +117,10 @@ def test_a_revoked_key_stays_out_when_the_clock_is_set_back(keyring):
     assert "was revoked" in refusal(keyring.open(), secret)
 
 
+def same(grant: Grant) -> Grant:
+    return grant
+
+
 @dataclass(frozen=True)
 class Refused:
     id: str
@@ -130,8 +138,13 @@ REFUSED = [
     Refused("backwards", lambda s, _: s.rotate("web", -1, PEPPER), "must not be negative"),
     Refused("revoked", lambda s, _: s.rotate("gone", 0, PEPPER), "is revoked: create a new one"),
     Refused("replaced", lambda s, old: s.rotate(old, 0, PEPPER), "was replaced already, by"),
+    Refused("another name", lambda s, _: s.change("web", lambda g: replace(g, name="app")), "a key keeps its name"),
+    Refused("unknown to change", lambda s, _: s.change("x", same), "no key has the name or id 'x'"),
+    Refused("revoked to change", lambda s, _: s.change("gone", same), "is revoked: create a new one"),
+    Refused("replaced to change", lambda s, old: s.change(old, same), "was replaced already, by"),
+    Refused("changed to be over", lambda s, _: s.change("web", lambda g: replace(g, expires=START)), "expired already"),
     Refused("pepper", lambda s, _: s.create(Grant("a"), Pepper(b"x")), "another pepper"),
-]
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("case", REFUSED, ids=lambda case: case.id)
@@ -209,34 +222,110 @@ def test_a_failed_migration_leaves_nothing_behind(keyring, monkeypatch):
         assert db.execute("SELECT count(*) FROM a").fetchone() == (0,)
 
 
-def test_a_store_of_an_older_version_serves_on(keyring, monkeypatch):
-    """Keys made before keys had `on_disconnect` keep all that they were, and cancel."""
-    monkeypatch.setattr(schema, "MIGRATIONS", schema.MIGRATIONS[:1])
-    monkeypatch.setattr(schema, "HEAD", 1)
-    columns = keystore.COLUMNS.replace(" on_disconnect,", "")
+FIRST = "id, origin, name, digest, project, models, rpm, parallel, created"
+
+
+@pytest.mark.parametrize("version", range(1, schema.HEAD))
+def test_a_store_of_an_older_version_serves_on(keyring, monkeypatch, version):
+    """Keys made by any earlier version keep all that they were, and can then do what new ones can."""
+    monkeypatch.setattr(schema, "MIGRATIONS", schema.MIGRATIONS[:version])
+    monkeypatch.setattr(schema, "HEAD", version)
     with closing(open_store(keyring.path)) as store:
-        secret = mint(bytes(range(40)))
-        row = (secret.id, secret.id, "web", PEPPER.digest(secret.secret.reveal()), "shop", '["x"]')
-        marks = ", ".join("?" * len(columns.split(",")))
-        rest = (60, 8, START, None, None, None)
-        store.execute(f"INSERT INTO keys ({columns}) VALUES ({marks})", (*row, *rest))  # noqa: S608 - constants
+        key = mint(bytes(range(40)))
+        digest = PEPPER.digest(key.secret.reveal())
+        row = (key.id, key.id, "web", digest, "shop", '["x"]', 60, 8, START)
+        marks = ", ".join("?" * len(row))
+        store.execute(f"INSERT INTO keys ({FIRST}) VALUES ({marks})", row)  # noqa: S608 - constants
     monkeypatch.undo()
 
-    caller = keyring.open().authenticate(secret.secret)
+    caller = keyring.open().authenticate(key.secret)
 
     assert (caller.name, caller.project, caller.models) == ("web", "shop", frozenset({"x"}))
     assert (caller.limits, caller.on_disconnect) == (RateLimits(60, 8), "cancel")
     (record,) = keyring.store.list()
     assert record.grant == Grant("web", "shop", frozenset({"x"}), RateLimits(60, 8))
+    keyring.store.change("web", lambda grant: replace(EVERYTHING, name=grant.name))
+    assert [record.grant for record in keyring.store.list()] == [EVERYTHING]
 
 
-@pytest.mark.parametrize("policy", ["cancel", "drain"])
-def test_what_becomes_of_an_abandoned_call_is_kept_with_the_key(keyring, policy):
-    """The policy is stored, listed, in force at once, and survives a rotation."""
-    _, first = keyring.store.create(Grant("web", on_disconnect=policy), PEPPER)
-    _, second = keyring.store.rotate("web", 0, PEPPER)
+EVERYTHING = Grant(
+    "web",
+    "shop",
+    frozenset({"assistant"}),
+    RateLimits(60, 7, 10**12, 5, 10**9, "strict", (("m", RateLimits(tpm=7)),), 0),
+    START + 90 * DAY,
+    "drain",
+    "continue",
+    "refuse",
+    "batch",
+    Budget(
+        10**10,
+        "week",
+        ZoneInfo("Europe/Berlin"),
+        (5, 100),
+        is_hard=False,
+        unpriced="flag",
+        is_strict=True,
+    ),
+)
 
+
+def test_a_grant_of_everything_differs_from_an_empty_one():
+    """So that the tests that use it leave nothing out, settings of a later day included."""
+    pairs: list[tuple[Any, Any]] = [
+        (Grant("web"), EVERYTHING),
+        (RateLimits(), EVERYTHING.limits),
+        (Budget(1), EVERYTHING.budget),
+    ]
+    alike = {
+        one.name
+        for usual, full in pairs
+        for one in fields(usual)
+        if getattr(usual, one.name) == getattr(full, one.name)
+    }
+    assert alike == {"name"}
+
+
+async def test_all_that_a_key_may_do_is_kept_with_it(keyring):
+    """Each setting is stored, listed, in force, and survives a rotation."""
+    keyring.store.create(EVERYTHING, PEPPER)
+    record, secret = keyring.store.rotate("web", 0, PEPPER)
     keys = keyring.open()
-    assert keys.authenticate(second).on_disconnect == policy
-    assert [record.grant.on_disconnect for record in keyring.store.list()] == [policy] * 2
-    assert "ended" in refusal(keys, first)
+    caller = keys.authenticate(secret)
+
+    assert record.grant == EVERYTHING
+    assert [one.grant.budget for one in keyring.store.list()] == [EVERYTHING.budget] * 2
+    assert keys.budgets == {("key", "web"): EVERYTHING.budget}
+    in_force = ["project", "models", "limits", "on_disconnect", "on_ledger_failure", "unpriced"]
+    for name in [*in_force, "priority"]:
+        assert getattr(caller, name) == getattr(EVERYTHING, name)
+
+
+async def test_a_changed_key_does_as_it_is_told_at_once(keyring):
+    """Its secrets stay, those that overlap too; neither lives longer for it, and limits count on."""
+    first, old = keyring.store.create(GRANT, PEPPER)
+    _, new = keyring.store.rotate("web", DAY, PEPPER)
+    keys = keyring.open()
+
+    changed = keyring.store.change("web", lambda _: EVERYTHING)
+    await keys.refresh()
+
+    assert changed.grant == EVERYTHING
+    for secret in (old, new):
+        caller = keys.authenticate(secret)
+        assert (caller.limits, caller.key_id) == (EVERYTHING.limits, first.id)
+    keyring.clock.advance(DAY)
+    assert "ended on" in refusal(keys, old)
+    keyring.clock.advance(89 * DAY)
+    assert "expired on" in refusal(keys, new)
+
+
+async def test_an_end_that_is_brought_forward_holds_for_older_secrets_too(keyring):
+    """Nothing outlives its key."""
+    _, old = keyring.store.create(GRANT, PEPPER)
+    keyring.store.rotate("web", DAY, PEPPER)
+    keyring.store.change("web", lambda grant: replace(grant, expires=START + 60))
+    keys = keyring.open()
+    keyring.clock.advance(60)
+
+    assert "ended on" in refusal(keys, old)

@@ -43,7 +43,7 @@ def test_an_attempt_is_on_disk_before_its_first_byte(ledger, path):
         "tags": '["a","b"]', "endpoint": "chat.completions", "upstream": "openai",
         "credential": "main", "model_asked": "assistant", "model_sent": MODEL, "stream": 0,
         "estimate_nano": HELD_NANO, "input": 100, "output": 50, "cached": 0, "written": 0,
-        "written_12h": 0, "reasoning": 0, "tier": "default", "cost_nano": None, "anomalies": None,
+        "written_12h": 0, "reasoning": 0, "tier": "default", "cost_nano": None, "anomalies": None, "link": None, "chain": None,
         "held_at": 1_800_000_000_000_000_000, "price_version": row["price_version"],
     }  # fmt: skip
     assert row == expected

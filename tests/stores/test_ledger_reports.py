@@ -9,7 +9,7 @@ import pytest
 
 from headworks.errors import ConfigurationError
 from headworks.stores import verify as module
-from headworks.stores.usage import AXES, usage
+from headworks.stores.usage import AXES, Query, usage
 from headworks.stores.verify import verify
 from headworks.testing import FakeClock
 from headworks.types import Usage
@@ -41,7 +41,7 @@ def path(tmp_path):
 
 def test_a_report_has_every_figure(path):
     """Calls, attempts, tokens, money, estimates, waste, unpriced and open attempts: all there."""
-    found = usage(path, by=["model"])
+    found = usage(path, Query(by=("model",)))
 
     assert [line.group for line in found.lines] == [(MODEL,), ("mystery",)]
     assert [(line.calls, line.attempts) for line in found.lines] == [(3, 4), (1, 1)]
@@ -56,7 +56,7 @@ def test_a_report_has_every_figure(path):
 @pytest.mark.parametrize("axis", AXES)
 def test_every_axis_adds_up(path, axis):
     """However a report is grouped, its lines sum to the total (a call has one value but for tags)."""
-    found = usage(path, by=[axis])
+    found = usage(path, Query(by=(axis,)))
 
     if axis == "tag":
         assert {line.group: line.attempts for line in found.lines} == {
@@ -70,7 +70,7 @@ def test_every_axis_adds_up(path, axis):
 
 def test_dearest_first_and_several_axes(path):
     """What costs most stands on top; groups combine."""
-    found = usage(path, by=["feature", "outcome"])
+    found = usage(path, Query(by=("feature", "outcome")))
 
     assert found.lines[0].group == ("chat", "completed")
     assert [line.cost_nano for line in found.lines] == [66_000, 20_000, 0, 0, 0]
@@ -89,21 +89,21 @@ def test_dearest_first_and_several_axes(path):
 )
 def test_a_report_covers_the_time_asked_for(path, since, until, calls):
     """From `since` on, and before `until`: no attempt falls between two reports or in both."""
-    assert usage(path, since, until).total.calls == calls
+    assert usage(path, Query(since=since, until=until)).total.calls == calls
 
 
 def test_hours_and_days_are_utc(path):
     """Times in reports do not depend on where they are made."""
-    hours = {line.group[0] for line in usage(path, by=["hour"]).lines}
+    hours = {line.group[0] for line in usage(path, Query(by=("hour",))).lines}
 
     assert hours == {"2027-01-15T08:00Z", "2027-01-15T09:00Z", "2027-01-15T10:00Z"}
-    assert usage(path, by=["day"]).lines[0].group == ("2027-01-15",)
+    assert usage(path, Query(by=("day",))).lines[0].group == ("2027-01-15",)
 
 
 def test_what_cannot_be_reported_is_said(path, tmp_path):
     """An unknown group, a missing ledger and a file that is none are named, not traced back."""
     with pytest.raises(ConfigurationError, match="'moon' is none of model"):
-        usage(path, by=["moon"])
+        usage(path, Query(by=("moon",)))
     with pytest.raises(ConfigurationError, match="there is no ledger here"):
         usage(tmp_path / "absent.db")
     (tmp_path / "text.db").write_text("hello " * 1000)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from headworks.core.pricing import cost
 from headworks.stores.ledger import Attempt, SqliteLedger
-from headworks.stores.usage import usage
+from headworks.stores.usage import Query, usage
 from headworks.stores.verify import verify
 from headworks.types import Usage
 from tests.stores.books import PRICE, call, crash, open_ledger, route
@@ -74,7 +74,7 @@ def test_sums_equal_the_oracle(script):
         for verb, *details in script:
             getattr(story, verb)(*details)
         with closing(story.ledger):
-            found = usage(story.path, by=["outcome"]).total
+            found = usage(story.path, Query(by=("outcome",))).total
             report = verify(story.path)
 
     assert report.findings == ()

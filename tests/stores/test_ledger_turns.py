@@ -44,14 +44,54 @@ async def test_a_settlement_is_on_disk_when_written_returns(tmp_path):
 async def test_a_call_cancelled_while_it_waits_leaves_no_open_row(tmp_path):
     """A caller who leaves before its row is committed costs nothing and holds nothing."""
     with closing(open_ledger(tmp_path / "l.db")) as ledger:
+        other = await ledger.hold(call("call_0"), ROUTE, Usage(1, 1))
         waiting = asyncio.ensure_future(ledger.hold(call("call_1"), ROUTE, Usage(1, 1)))
         await asyncio.sleep(0)
+        assert not waiting.done()
         waiting.cancel()
         await asyncio.gather(waiting, return_exceptions=True)
         await ledger.written()
 
-        assert states(ledger.path) == ["released"]
-        assert ledger.statistics().open_holds == 0
+        assert states(ledger.path) == ["held", "released"]
+        assert ledger.statistics().open_holds == 1
+        other.release("not_sent")
+
+
+async def test_a_call_that_is_alone_waits_for_nobody(tmp_path):
+    """Where no other call is under way there is no commit to share: the row is written at once."""
+    with closing(open_ledger(tmp_path / "l.db")) as ledger:
+        for number in range(1, 4):
+            turn = asyncio.get_running_loop().create_future()
+            asyncio.get_running_loop().call_soon(turn.set_result, None)
+            attempt = await ledger.hold(call(f"call_{number}"), ROUTE, Usage(1, 1))
+            assert states(ledger.path)[number - 1 :] == ["held"]
+            attempt.settle(Usage(1, 1), "exact", "completed")
+            await ledger.written()
+            assert states(ledger.path) == ["settled"] * number
+            assert not turn.done()
+            await turn
+
+
+async def test_calls_that_arrive_together_share_their_commits(tmp_path):
+    """All rows but the first one's are one transaction, and so are their settlements."""
+    with closing(open_ledger(tmp_path / "l.db")) as ledger:
+        log = ledger.path.with_name("l.db-wal")
+        alone = log.stat().st_size
+        first = await ledger.hold(call("call_0"), ROUTE, Usage(1, 1))
+        alone = log.stat().st_size - alone
+        grown = log.stat().st_size
+        others = await asyncio.gather(
+            *(ledger.hold(call(f"call_{n}"), ROUTE, Usage(1, 1)) for n in range(1, 41))
+        )
+        assert log.stat().st_size - grown < 40 * alone / 2
+        seen = []
+        for attempt in (first, *others):
+            attempt.settle(Usage(1, 1), "exact", "completed")
+            seen.append(log.stat().st_size)
+        await ledger.written()
+
+        assert len(set(seen)) == 1
+        assert states(ledger.path) == ["settled"] * 41
 
 
 async def test_one_faulty_row_does_not_refuse_the_others(tmp_path):

@@ -1,21 +1,24 @@
-"""`headworks keys`: make, list, rotate and revoke the keys that apps send."""
+"""`headworks keys`: make, list, change, rotate and revoke the keys that apps send."""
 
 import json
 import re
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
+from headworks.cli.key_options import Settings, said, with_settings
 from headworks.cli.places import ConfigOption, StoreOption, configuration
 from headworks.errors import ConfigurationError
 
 if TYPE_CHECKING:  # commands pay for the store when they run, `headworks --help` does not
-    from headworks.stores.keystore import Grant, KeyRecord, KeyStore
+    from headworks.config.grants import Said
+    from headworks.core.grants import Grant
+    from headworks.stores.keystore import KeyRecord, KeyStore
     from headworks.stores.pepper import Pepper
     from headworks.types import Secret
 
@@ -26,7 +29,13 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-_MOST = 1_000_000
+_HEAD = ("ID", "NAME", "PROJECT", "MODELS", "LIMITS", "BUDGET", "MORE", "EXPIRES", "STATE")
+_USUAL = {
+    "priority": "interactive",
+    "on_disconnect": "cancel",
+    "on_ledger_failure": "refuse",
+    "unpriced": "flag",
+}
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 7 * 86_400}
 _SPAN = re.compile(r"(\d{1,5})([smhdw])", re.ASCII)
 
@@ -37,41 +46,57 @@ Which = Annotated[str, typer.Argument(help="Name or id of the key.", metavar="KE
 @app.command(
     epilog="""\b
     headworks keys create --name web --project shop --model assistant --rpm 60 --parallel 8
+    headworks keys create --name web --budget 10.00 --budget-per day --budget-reserve strict
     headworks keys create --name ci --expires 90d --json | jq -r .secret
     """
 )
-def create(  # noqa: PLR0913 - one option each
+@with_settings
+def create(
     *,
-    name: Annotated[str, typer.Option(help="What reports call it, unique.")],
-    project: Annotated[str, typer.Option(help="What its costs are booked on.")] = "",
-    model: Annotated[
-        list[str] | None, typer.Option(help="A model it may use; repeatable. Default: all.")
-    ] = None,
-    rpm: Annotated[int | None, typer.Option(min=1, max=_MOST, help="Requests a minute.")] = None,
-    parallel: Annotated[
-        int | None, typer.Option(min=1, max=_MOST, help="Requests at once.")
-    ] = None,
-    expires: Annotated[
-        str | None, typer.Option(help="Its end: 2027-01-01, or after 90d.", metavar="WHEN")
-    ] = None,
-    on_disconnect: Annotated[
-        Literal["cancel", "drain"], typer.Option(help="What becomes of a call whose app hangs up.")
-    ] = "cancel",
+    name: Annotated[str, typer.Option(help="What reports call it, unique.", metavar="NAME")],
+    settings: Settings,
     config: ConfigOption = None,
     store: StoreOption = None,
     as_json: AsJson = False,
 ) -> None:
     """Make a key and show its secret, once."""
-    from headworks.stores.keystore import Grant
-    from headworks.types import RateLimits
-
     with _refusals():
         place = _place(config, store)
-        models = frozenset(model) if model else None
-        limits = RateLimits(rpm, parallel)
-        grant = Grant(name, project, models, limits, _moment(expires), on_disconnect)
-        record, secret = place.create(grant)
+        record, secret = place.create(_said(name, settings))
     _show_secret(record, secret, f"Key '{name}' was made (id {record.id}).", as_json=as_json)
+
+
+@app.command(
+    epilog="""\b
+    headworks keys change web --rpm 120 --budget 50
+    headworks keys change web --unset budget --unset model
+    """
+)
+@with_settings
+def change(
+    key: Which,
+    *,
+    settings: Settings,
+    unset: Annotated[
+        list[str] | None,
+        typer.Option(help="A setting to take away, by its option; repeatable.", metavar="OPTION"),
+    ] = None,
+    config: ConfigOption = None,
+    store: StoreOption = None,
+    as_json: AsJson = False,
+) -> None:
+    """Change what a key may do, effective within a second; its secret stays.
+
+    What is not named stays as it is.
+    """
+    with _refusals():
+        record = _place(config, store).change(key, _said(None, settings, unset or ()))
+    now = _now()
+    if as_json:
+        typer.echo(json.dumps(_plain(record, now), indent=2))
+        return
+    for line in _table([_row(record, now)]):
+        typer.echo(line)
 
 
 @app.command(
@@ -141,7 +166,7 @@ def revoke(
     A name ends all secrets of that name, an id only that one.
     """
     with _refusals():
-        records = _place(config, store).keys.revoke(key)
+        records = _place(config, store).revoke(key)
     now = _now()
     if as_json:
         typer.echo(json.dumps([_plain(record, now) for record in records], indent=2))
@@ -162,15 +187,38 @@ class _Place:
     configured_pepper: "Secret | None" = None
     configured_names: frozenset[str] = frozenset()
 
-    def create(self, grant: "Grant") -> "tuple[KeyRecord, Secret]":
+    def create(self, said: "Iterable[Said]") -> "tuple[KeyRecord, Secret]":
         """Make a key whose name the configuration does not have."""
+        from headworks.config.grants import grant_of
+
+        grant = grant_of(said)
         if grant.name in self.configured_names:
             _refuse(f"the configuration has a key named '{grant.name}': choose another name")
         return self.keys.create(grant, self._pepper())
 
+    def change(self, which: str, said: "Iterable[Said]") -> "KeyRecord":
+        """Let a key do what is said of it."""
+        from headworks.config.grants import grant_of
+
+        self._check_stored(which)
+        return self.keys.change(which, lambda grant: grant_of(said, grant))
+
     def rotate(self, which: str, overlap: float) -> "tuple[KeyRecord, Secret]":
         """Replace a key."""
+        self._check_stored(which)
         return self.keys.rotate(which, overlap, self._pepper())
+
+    def revoke(self, which: str) -> "tuple[KeyRecord, ...]":
+        """End a key."""
+        self._check_stored(which)
+        return self.keys.revoke(which)
+
+    def _check_stored(self, which: str) -> None:
+        """Refuse a key that the configuration alone has."""
+        if which in self.configured_names and all(
+            which not in {one.id, one.grant.name} for one in self.keys.list()
+        ):
+            _refuse(f"key '{which}' stands in the configuration: change it there")
 
     def _pepper(self) -> "Pepper":
         from headworks.stores.pepper import load_pepper
@@ -182,7 +230,7 @@ def _place(config: Path | None, store: str | None) -> _Place:
     from headworks.stores.keystore import KeyStore
 
     found = configuration(config, store)
-    names = frozenset(key.name for key in found.keys)
+    names = frozenset(key.grant.name for key in found.keys)
     return _Place(found.store, KeyStore(found.store, _now), found.key_pepper, names)
 
 
@@ -212,18 +260,14 @@ def _show_secret(record: "KeyRecord", secret: "Secret", text: str, *, as_json: b
 
 
 def _plain(record: "KeyRecord", now: float) -> dict[str, Any]:
-    """Return a record for programs: times in ISO 8601, models null for all."""
-    grant = record.grant
+    """Return a record for programs: what it may do as a file says it, times in ISO 8601."""
+    from headworks.config.grants import written
+
     return {
         "id": record.id,
-        "name": grant.name,
-        "project": grant.project,
-        "models": None if grant.models is None else sorted(grant.models),
-        "limits": {"rpm": grant.limits.rpm, "parallel": grant.limits.parallel},
-        "on_disconnect": grant.on_disconnect,
+        **written(record.grant),
         "status": record.status(now),
         "created": _iso(record.created),
-        "expires": _iso(grant.expires),
         "revoked": _iso(record.revoked_at),
         "replaced_by": record.replaced_by,
         "origin": record.origin,
@@ -231,22 +275,40 @@ def _plain(record: "KeyRecord", now: float) -> dict[str, Any]:
 
 
 def _row(record: "KeyRecord", now: float) -> tuple[str, ...]:
-    grant, limits = record.grant, record.grant.limits
-    most = (("rpm", limits.rpm), ("parallel", limits.parallel))
+    from headworks.config.grants import written
+
+    grant, text = record.grant, written(record.grant)
+    limits = {**text["limits"], "reserve": None, "models": None}
     return (
         record.id,
         grant.name,
         grant.project or "-",
         "all" if grant.models is None else ",".join(sorted(grant.models)) or "none",
-        " ".join(f"{name}={number}" for name, number in most if number is not None) or "-",
-        grant.on_disconnect,
+        _pairs(limits, **{name: "…" for name, _ in grant.limits.models}),
+        _spell_budget(grant),
+        _pairs({name: text[name] for name, usual in _USUAL.items() if text[name] != usual}),
         "never" if grant.expires is None else _spell(grant.expires),
         record.status(now),
     )
 
 
+def _pairs(values: dict[str, Any], **more: str) -> str:
+    shown = {name: value for name, value in values.items() if value is not None} | more
+    return " ".join(f"{name}={value}" for name, value in shown.items()) or "-"
+
+
+def _spell_budget(grant: "Grant") -> str:
+    from headworks.core.budget import dollars
+
+    budget = grant.budget
+    if budget is None:
+        return "-"
+    per = "in all" if budget.per == "total" else f"a {budget.per}"
+    return f"{dollars(budget.limit)} {per}{'' if budget.is_hard else ', soft'}"
+
+
 def _table(rows: list[tuple[str, ...]]) -> list[str]:
-    rows = [("ID", "NAME", "PROJECT", "MODELS", "LIMITS", "DISCONNECT", "EXPIRES", "STATE"), *rows]
+    rows = [_HEAD, *rows]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return [
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
@@ -254,18 +316,15 @@ def _table(rows: list[tuple[str, ...]]) -> list[str]:
     ]
 
 
-def _moment(text: str | None) -> float | None:
-    """Read a date, or a span from now on, as seconds since 1970."""
-    from headworks.config.units import moment
+def _said(name: str | None, settings: Settings, unset: Iterable[str] = ()) -> "list[Said]":
+    """Return what was said of a key; its end may be a span from now on."""
+    from headworks.config.grants import Said
 
-    if text is None:
-        return None
-    if (span := _span(text)) is not None:
-        return _now() + span
-    try:
-        return moment(text)
-    except ValueError:
-        _refuse(f"'{text}' is not a date; write it as 2027-01-31, or as a span: 90d")
+    span = _span(settings["expires"] or "")
+    if span is not None:
+        settings["expires"] = _iso(_now() + span)
+    named = [] if name is None else [Said("--name", ("name",), name)]
+    return [*named, *said(settings, unset)]
 
 
 def _span(text: str) -> float | None:

@@ -1,12 +1,8 @@
-"""Moments as people write them in options: 24h ago, or a date."""
+"""Now, and moments as people write them in options."""
 
-import re
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
-from headworks.errors import ConfigurationError
-
-_SPAN = re.compile(r"(\d{1,5})([smhdw])", re.ASCII)
-_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+from headworks.core import moments
 
 
 def moment(option: str, text: str | None) -> float | None:
@@ -15,20 +11,9 @@ def moment(option: str, text: str | None) -> float | None:
     Raises:
         ConfigurationError: The text is no time.
     """
-    if text in {None, "all"}:
-        return None
-    text = str(text)
-    if span := _SPAN.fullmatch(text):
-        past = timedelta(**{_UNITS[span.group(2)]: int(span.group(1))})
-        return (_now() - past).timestamp()
-    try:
-        found = datetime.fromisoformat(text)
-    except ValueError:
-        raise ConfigurationError(
-            [f"{option}: {text!r} is not a time; write 24h, 7d, 2026-11-01 or 2026-11-01T12:00Z"]
-        ) from None
-    return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
+    return moments.moment(option, text, now())
 
 
-def _now() -> datetime:
-    return datetime.now(UTC)  # noqa: TID251 - a command is where time comes in
+def now() -> float:
+    """Return seconds since 1970."""
+    return datetime.now(UTC).timestamp()  # noqa: TID251 - a command is where time comes in

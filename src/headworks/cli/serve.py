@@ -164,8 +164,9 @@ def _make_key() -> "Secret":
 def _with_key(config: "Config", secret: "Secret") -> "Config":
     """Return the configuration with a key of this process beside its own."""
     from headworks.config.settings import KeyConfig
+    from headworks.core.grants import Grant
 
-    return replace(config, keys=(*config.keys, KeyConfig("generated", secret)))
+    return replace(config, keys=(*config.keys, KeyConfig(Grant("generated"), secret)))
 
 
 def _tell(config: "Config", made: "Secret | None") -> None:

@@ -1,20 +1,19 @@
 """`headworks usage` and `headworks ledger`: what was spent, and the proof of it."""
 
-import csv
-import io
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from headworks.cli.moments import moment
+from headworks.cli.moments import now
 from headworks.cli.places import ConfigOption, StoreOption, configuration
 from headworks.errors import ConfigurationError
 
 if TYPE_CHECKING:  # `headworks --help` does not pay for SQLite
-    from headworks.stores.usage import Line, Usages
+    from headworks.stores.usage_asking import Words
     from headworks.stores.verify import Report
 
 ledger_app = typer.Typer(
@@ -24,8 +23,7 @@ ledger_app = typer.Typer(
     rich_markup_mode=None,
 )
 
-_NANO = 10**9
-_COLUMNS = ("calls", "attempts", "input", "output", "cached", "reasoning")
+_LISTED = 25
 
 AsJson = Annotated[bool, typer.Option("--json", help="Write JSON for programs.")]
 
@@ -35,10 +33,32 @@ def usage_command(  # noqa: PLR0913 - one option each
     by: Annotated[
         str, typer.Option(help="Group by these, comma-separated: model,key,feature,user,…")
     ] = "model",
+    where: Annotated[
+        list[str] | None,
+        typer.Option(help="Only calls with this value; repeat it for more.", metavar="AXIS=VALUE"),
+    ] = None,
     since: Annotated[
         str, typer.Option(help="24h, 7d, 2026-11-01, 2026-11-01T12:00Z, or all.", metavar="WHEN")
     ] = "24h",
-    until: Annotated[str | None, typer.Option(help="Likewise. Default: now.")] = None,
+    until: Annotated[
+        str | None, typer.Option(help="Likewise. Default: now.", metavar="WHEN")
+    ] = None,
+    tz: Annotated[
+        str, typer.Option("--tz", help="Whose hours and days: Europe/Berlin.", metavar="ZONE")
+    ] = "UTC",
+    top: Annotated[
+        int | None,
+        typer.Option(help="List so many groups, the rest as others. Default in a table: 25."),
+    ] = None,
+    per: Annotated[str, typer.Option(help="Show the cost of each: call, user, or both.")] = "",
+    compare: Annotated[
+        str | None,
+        typer.Option(
+            help="Say what drives the change of cost: the last 7d against the 7d before, or with "
+            "'before' the period of --since and --until against the one before it.",
+            metavar="SPAN",
+        ),
+    ] = None,
     config: ConfigOption = None,
     store: StoreOption = None,
     as_json: AsJson = False,
@@ -47,29 +67,66 @@ def usage_command(  # noqa: PLR0913 - one option each
     """Show what was spent, by model, key, feature, user or whatever else calls are tagged with.
 
     Groups: model, asked, key, key_id, project, feature, user, session, endpoint, upstream,
-    credential, tier, outcome, certainty, hour, day, tag. Times are UTC.
+    credential, route, tier, outcome, certainty, tag, hour, day.
 
     \b
     headworks usage
-    headworks usage --by key,feature --since 7d
-    headworks usage --by day,model --since 2026-11-01 --until 2026-12-01 --csv > november.csv
+    headworks usage --by key,feature --since 7d --per call
+    headworks usage --by user --where project=shop --top 10 --since 30d
+    headworks usage --by day,model --since 2026-11-01 --until 2026-12-01 --tz Europe/Berlin --csv
     headworks usage --by user --json | jq '.lines[0]'
+    headworks usage --compare 7d
     """  # noqa: D301 - \b keeps click from wrapping
-    from headworks.stores.usage import usage
+    from headworks.stores.usage_asking import Words
 
+    words = Words(
+        by=by, where=tuple(where or ()), since=since, until=until, tz=tz, top=top, per=per
+    )
+    if as_json and as_csv:
+        _refuse(ConfigurationError(["--json, --csv: write one of them"]), 1)
     try:
-        axes = [name.strip() for name in by.split(",") if name.strip()]
-        begin, end = moment("--since", since), moment("--until", until)
-        found = usage(_ledger(config, store), begin, end, axes)
+        path = _ledger(config, store)
+        if compare is not None:
+            told = _compared(path, words, compare, as_json=as_json, as_csv=as_csv)
+        else:
+            told = _reported(path, words, as_json=as_json, as_csv=as_csv)
     except ConfigurationError as error:
         _refuse(error, 1)
+    typer.echo(told, nl=False)
+
+
+def _reported(path: Path, words: "Words", *, as_json: bool, as_csv: bool) -> str:
+    from headworks.stores.usage import usage
+    from headworks.stores.usage_asking import units
+    from headworks.stores.usage_forms import as_csv as csv_of
+    from headworks.stores.usage_forms import as_object
+
+    query, per = words.query(now()), units(words.per)
     if as_json:
-        typer.echo(json.dumps(_plain_usage(found), indent=2))
-    elif as_csv:
-        typer.echo(_as_csv(found), nl=False)
-    else:
-        for text in _as_table(found):
-            typer.echo(text)
+        return json.dumps(as_object(usage(path, query)), indent=2) + "\n"
+    if as_csv:
+        return csv_of(usage(path, query), per)
+    from headworks.cli.usage_tables import usage_table
+
+    if query.top is None and not query.has_times:
+        query = replace(query, top=_LISTED)
+    return "".join(f"{line}\n" for line in usage_table(usage(path, query), per))
+
+
+def _compared(path: Path, words: "Words", compare: str, *, as_json: bool, as_csv: bool) -> str:
+    from headworks.stores.usage_drivers import compare as compared
+
+    if as_csv:
+        raise ConfigurationError(["--csv: a comparison is no table; write --json"])
+    query = words.comparison(compare, now())
+    found = compared(path, query)
+    if as_json:
+        from headworks.stores.usage_forms import as_comparison
+
+        return json.dumps(as_comparison(found), indent=2) + "\n"
+    from headworks.cli.usage_tables import comparison_table
+
+    return "".join(f"{line}\n" for line in comparison_table(found, query.zone))
 
 
 @ledger_app.command("verify")
@@ -81,9 +138,13 @@ def verify_command(
         Path | None,
         typer.Option(help="The ledger itself, such as a copy of it.", metavar="FILE"),
     ] = None,
+    head: Annotated[
+        str,
+        typer.Option(help="A head of the chain that was noted earlier: it must still be in it."),
+    ] = "",
     as_json: AsJson = False,
 ) -> None:
-    """Prove the ledger: whole, no attempt twice or missing, every cost right.
+    """Prove the ledger: whole, no attempt twice or missing, nothing changed, every cost right.
 
     Ends with exit code 1 if it is not, 2 if there is none. A running gateway is not disturbed.
 
@@ -95,7 +156,7 @@ def verify_command(
 
     try:
         path = ledger or _ledger(config, store)
-        report = verify(path)
+        report = verify(path, head)
     except ConfigurationError as error:
         _refuse(error, 2)
     if as_json:
@@ -119,94 +180,6 @@ def _refuse(error: ConfigurationError, code: int) -> NoReturn:
     raise typer.Exit(code)
 
 
-def _usd(nano: int) -> str:
-    """Return dollars with six decimals, rounded up: what is shown is never less than what is owed."""
-    micro = -(-nano // 1000)
-    return f"{micro // 10**6}.{micro % 10**6:06d}"
-
-
-def _as_table(found: "Usages") -> Iterable[str]:
-    heads = [*found.by, *_COLUMNS, "usd", "estimated", "waste"]
-    rows = [[*(value or "-" for value in line.group), *_cells(line)] for line in found.lines]
-    title = ["total", *[""] * len(found.by)][: len(found.by)]
-    yield from _aligned([heads, *rows, [*title, *_cells(found.total)]], len(found.by))
-    if found.total.unpriced:
-        yield f"unpriced: {found.total.unpriced} (attempts at models without a known price)"
-    if found.total.open:
-        yield f"open: {found.total.open} (under way, {_usd(found.total.open_nano)} USD at most)"
-
-
-def _cells(line: "Line") -> list[str]:
-    unpriced = f" + {line.unpriced} unpriced" if line.unpriced else ""
-    return [
-        *(str(getattr(line, name)) for name in _COLUMNS),
-        _usd(line.cost_nano) + unpriced,
-        _usd(line.estimated_nano),
-        _usd(line.waste_nano),
-    ]
-
-
-def _aligned(rows: Sequence[Sequence[str]], left: int) -> Iterable[str]:
-    """Return rows as lines: the first `left` columns flush left, numbers flush right."""
-    shown = [[_printable(cell) for cell in row] for row in rows]
-    widths = [max(map(len, column)) for column in zip(*shown, strict=True)]
-    for row in shown:
-        cells = zip(row, widths, strict=True)
-        yield "  ".join(
-            cell.ljust(width) if n < left else cell.rjust(width)
-            for n, (cell, width) in enumerate(cells)
-        ).rstrip()
-
-
-def _printable(text: str) -> str:
-    """Return text that cannot steer a terminal: tags come from callers."""
-    return "".join(char if char.isprintable() else "?" for char in text)
-
-
-def _as_csv(found: "Usages") -> str:
-    out = io.StringIO()
-    writer = csv.writer(out)
-    numbers = ["cost_nano", "estimated_nano", "waste_nano", "unpriced", "open", "open_nano"]
-    writer.writerow([*found.by, *_COLUMNS, *numbers])
-    for line in found.lines if found.by else (found.total,):
-        values = [getattr(line, name) for name in (*_COLUMNS, *numbers)]
-        writer.writerow([*(_inert(_printable(value)) for value in line.group), *values])
-    return out.getvalue()
-
-
-def _inert(text: str) -> str:
-    """Return text that no spreadsheet takes for a formula."""
-    return f"'{text}" if text[:1] in {"=", "+", "-", "@", "\t", "\r"} else text
-
-
-def _plain_usage(found: "Usages") -> dict[str, Any]:
-    return {
-        "by": found.by,
-        "lines": [
-            {"group": dict(zip(found.by, line.group, strict=True)), **_plain_line(line)}
-            for line in found.lines
-        ],
-        "total": _plain_line(found.total),
-    }
-
-
-def _plain_line(line: "Line") -> dict[str, Any]:
-    return {
-        **{name: getattr(line, name) for name in _COLUMNS},
-        "cost_nano": line.cost_nano,
-        "cost_usd": _exact_usd(line.cost_nano),
-        "estimated_nano": line.estimated_nano,
-        "waste_nano": line.waste_nano,
-        "unpriced": line.unpriced,
-        "open": line.open,
-        "open_nano": line.open_nano,
-    }
-
-
-def _exact_usd(nano: int) -> str:
-    return f"{nano // _NANO}.{nano % _NANO:09d}"
-
-
 def _plain_report(path: Path, report: "Report") -> dict[str, Any]:
     return {
         "ledger": str(path),
@@ -221,17 +194,29 @@ def _plain_report(path: Path, report: "Report") -> dict[str, Any]:
             }
             for state in report.states
         ],
+        "chain": {
+            "links": report.links,
+            "head": report.head,
+            "from_row": report.chained_from,
+        },
         "held": report.held,
         "findings": report.findings,
     }
 
 
 def _as_text(path: Path, report: "Report") -> Iterable[str]:
+    from headworks.cli.usage_tables import usd
+    from headworks.stores.usage_forms import printable
+
     yield f"{path}: {report.rows} attempts"
     for state in report.states:
         unpriced = f", {state.without_cost} unpriced" if state.without_cost else ""
-        sums = f", {_usd(state.cost_nano)} USD{unpriced}" if state.state == "settled" else ""
+        sums = f", {usd(state.cost_nano)} USD{unpriced}" if state.state == "settled" else ""
         yield f"  {state.state}: {state.rows}{sums}"
+    if report.links:
+        begin = f", from row {report.chained_from} on"
+        yield f"  chain: {report.links} rows{begin * (report.chained_from != 1)}"
+        yield f"  head: {report.head}"
     yield from (f"  open: {held}" for held in report.held)
-    yield from (f"WRONG {_printable(finding)}" for finding in report.findings)
+    yield from (f"WRONG {printable(finding)}" for finding in report.findings)
     yield "The ledger is sound." if report.is_sound else "The ledger is NOT sound."

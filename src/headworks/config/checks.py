@@ -4,6 +4,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
 from headworks.config import schema, schema_health, units
+from headworks.config.checks_budgets import budget_findings
+from headworks.config.checks_limits import limit_findings
 from headworks.config.problems import did_you_mean, values_at
 from headworks.config.settings import Config, flat
 from headworks.config.tree import Path, Reading, as_mapping
@@ -48,6 +50,8 @@ def findings(reading: Reading) -> Iterator[Finding]:
         _upstreams,
         _breakers,
         _credentials,
+        limit_findings,
+        budget_findings,
     ):
         yield from one(reading)
 

@@ -10,8 +10,12 @@ from typing import Annotated, ClassVar, Literal
 from msgspec import Meta
 
 from headworks.config import units
+from headworks.config.schema_budgets import Budget
 from headworks.config.schema_failures import TargetName
+from headworks.config.schema_ledger import Idempotency, Ledger
+from headworks.config.schema_limits import Label, Limits, Project, Tag, User
 from headworks.config.schema_models import Model
+from headworks.config.schema_queue import KeyLimits, Queue
 from headworks.config.schema_routes import Capability
 from headworks.config.schema_upstreams import Upstream
 from headworks.config.section import (
@@ -25,7 +29,7 @@ from headworks.config.section import (
     Section,
     Size,
 )
-from headworks.types import OnDisconnect, Secret
+from headworks.types import OnDisconnect, OnLedgerFailure, Priority, Secret, Unpriced
 
 
 class Server(Section, frozen=True, kw_only=True):
@@ -64,6 +68,14 @@ class Server(Section, frozen=True, kw_only=True):
             examples=["128MB"],
         ),
     ] = "128MB"
+    max_parallel: Annotated[
+        Count | None,
+        Meta(
+            description="Calls that may be under way at once, of all keys together; any number "
+            "when unset. A tenth is left to `interactive` ones.",
+            examples=[500],
+        ),
+    ] = None
 
 
 class Log(Section, frozen=True, kw_only=True):
@@ -108,31 +120,14 @@ class Retry(Section, frozen=True, kw_only=True):
     longest: Annotated[Duration, Meta(description="Upper bound of any random wait.")] = "8s"
 
 
-class KeyLimits(Section, frozen=True, kw_only=True):
-    """What a key may do at most; what is not named has no limit."""
-
-    later: ClassVar[frozenset[str]] = frozenset({"tpm", "rpd", "tpd", "usd", "queue"})
-
-    rpm: Annotated[Count | None, Meta(description="Requests a minute.", examples=[60])] = None
-    parallel: Annotated[Count | None, Meta(description="Requests at once.", examples=[8])] = None
-
-
-class Key(Section, frozen=True, kw_only=True):
-    """A virtual key: what an app sends as its API key."""
+class Grant(Section, frozen=True, kw_only=True):
+    """What a key is for and may do, whether it stands in the file or is made at run time."""
 
     later: ClassVar[frozenset[str]] = frozenset(
-        {"budget", "paths", "scopes", "guards", "cache", "ips", "environment", "user", "priority"}
+        {"paths", "scopes", "guards", "cache", "ips", "environment", "user"}
     )
 
     name: Annotated[Name, Meta(description="Name in reports, unique.", examples=["web"])]
-    secret: Annotated[
-        Secret,
-        Meta(
-            description="The key itself, at least 16 characters; best by reference.",
-            examples=["${env:HEADWORKS_WEB_KEY}"],
-            extra={"read": units.token},
-        ),
-    ]
     project: Annotated[
         str, Meta(max_length=200, description="What its costs are booked on.", examples=["shop"])
     ] = ""
@@ -141,6 +136,14 @@ class Key(Section, frozen=True, kw_only=True):
         Meta(description="Models it may use; all when unset.", examples=[["assistant"]]),
     ] = None
     limits: Annotated[KeyLimits, Meta(description="What it may do at most.")] = KeyLimits()
+    priority: Annotated[
+        Priority,
+        Meta(
+            description="The highest priority of its calls; x-headworks-priority may lower it.",
+            examples=["batch"],
+        ),
+    ] = "interactive"
+    budget: Annotated[Budget | None, Meta(description="What it may spend.")] = None
     expires: Annotated[
         str | None,
         Meta(
@@ -158,6 +161,35 @@ class Key(Section, frozen=True, kw_only=True):
             examples=["drain"],
         ),
     ] = "cancel"
+    on_ledger_failure: Annotated[
+        OnLedgerFailure,
+        Meta(
+            description="What becomes of its calls while the ledger cannot be written: `refuse` "
+            "sends nothing, `continue` sends them and books them later.",
+            examples=["continue"],
+        ),
+    ] = "refuse"
+    unpriced: Annotated[
+        Unpriced,
+        Meta(
+            description="What becomes of its calls to models whose price is not known: `flag` "
+            "books them as unpriced, `refuse` does not send them.",
+            examples=["refuse"],
+        ),
+    ] = "flag"
+
+
+class Key(Grant, frozen=True, kw_only=True):
+    """A virtual key: what an app sends as its API key."""
+
+    secret: Annotated[
+        Secret,
+        Meta(
+            description="The key itself, at least 16 characters; best by reference.",
+            examples=["${env:HEADWORKS_WEB_KEY}"],
+            extra={"read": units.token},
+        ),
+    ]
 
 
 class Price(Section, frozen=True, kw_only=True):
@@ -177,9 +209,9 @@ class Document(Section, frozen=True, kw_only=True):
     """The whole of headworks.yaml."""
 
     later: ClassVar[frozenset[str]] = frozenset({
-        "budget", "budgets", "cache", "guards", "prompts", "alerts", "filters", "tools", "batch",
+        "budgets", "cache", "guards", "prompts", "alerts", "filters", "tools", "batch",
         "quality", "observe", "tracing", "metrics", "rollouts", "audit", "journal", "retention",
-        "context", "routing", "degraded", "users", "dashboard", "limits", "roles",
+        "context", "routing", "degraded", "dashboard", "roles",
     })  # fmt: skip
 
     environment: Annotated[
@@ -218,6 +250,18 @@ class Document(Section, frozen=True, kw_only=True):
     ] = None
     log: Annotated[Log, Meta(description="What is logged.")] = Log()
     retry: Annotated[Retry, Meta(description="How attempts are repeated.")] = Retry()
+    ledger: Annotated[Ledger, Meta(description="How what calls cost is written down.")] = Ledger()
+    idempotency: Annotated[
+        Idempotency,
+        Meta(description="What is kept of calls that carry an Idempotency-Key."),
+    ] = Idempotency()
+    queue: Annotated[
+        bool | Queue,
+        Meta(
+            description="How calls wait for a limit; `false` refuses them at once.",
+            examples=[False],
+        ),
+    ] = Queue()
     unknown_ids: Annotated[
         Literal["refuse", "first"],
         Meta(
@@ -235,6 +279,22 @@ class Document(Section, frozen=True, kw_only=True):
         ),
     ] = {}  # noqa: RUF012 - msgspec gives each its own
     keys: Annotated[tuple[Key, ...], Meta(description="Virtual keys that apps use.")] = ()
+    limits: Annotated[Limits, Meta(description="What all keys together may do at most.")] = Limits()
+    budget: Annotated[Budget | None, Meta(description="What all keys together may spend.")] = None
+    projects: Annotated[
+        dict[Label, Project], Meta(description="Projects by the names that keys give.")
+    ] = {}  # noqa: RUF012 - msgspec gives each its own
+    users: Annotated[
+        dict[Label, User],
+        Meta(
+            description="Users by the names that apps give in x-headworks-user; `default` holds for "
+            "each one that is not named."
+        ),
+    ] = {}  # noqa: RUF012 - msgspec gives each its own
+    tags: Annotated[
+        dict[Label, Tag],
+        Meta(description="Tags by the names that apps give in x-headworks-tags."),
+    ] = {}  # noqa: RUF012 - msgspec gives each its own
     prices: Annotated[
         dict[ModelName, Price],
         Meta(description="Prices by model, laid over the built-in catalogue."),

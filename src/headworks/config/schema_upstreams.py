@@ -11,11 +11,23 @@ from headworks.config.section import Duration, Name, Section
 from headworks.core.endpoints import RequestType
 from headworks.types import Secret
 
+Amount = Annotated[int, Meta(ge=1, le=10**12)]
+
+
+class Limits(Section, frozen=True, kw_only=True):
+    """What is sent to a provider at most; its own limits are learned from its answers."""
+
+    rpm: Annotated[Amount | None, Meta(description="Requests a minute.", examples=[500])] = None
+    tpm: Annotated[
+        Amount | None,
+        Meta(description="Tokens a minute, as the provider charges them.", examples=[200_000]),
+    ] = None
+
 
 class Credential(Section, frozen=True, kw_only=True):
     """A key of ours at a provider."""
 
-    later: ClassVar[frozenset[str]] = frozenset({"limits", "weight"})
+    later: ClassVar[frozenset[str]] = frozenset({"weight"})
 
     name: Annotated[
         Name, Meta(description="Name in logs and metrics, unique per upstream.", examples=["main"])
@@ -42,6 +54,14 @@ class Credential(Section, frozen=True, kw_only=True):
             description="Sent as OpenAI-Project.",
             examples=["proj_123"],
             extra={"read": units.token},
+        ),
+    ] = None
+    limits: Annotated[
+        Limits | None,
+        Meta(
+            description="What this key takes at most of each model, in place of the upstream's "
+            "`limits`.",
+            examples=[{"rpm": 100, "tpm": 50_000}],
         ),
     ] = None
 
@@ -99,7 +119,7 @@ class ModelTimeouts(Waits, frozen=True, kw_only=True):
 class Upstream(Section, frozen=True, kw_only=True):
     """A provider that speaks the OpenAI API."""
 
-    later: ClassVar[frozenset[str]] = frozenset({"limits", "region", "headers"})
+    later: ClassVar[frozenset[str]] = frozenset({"region", "headers"})
 
     base_url: Annotated[
         str,
@@ -131,6 +151,14 @@ class Upstream(Section, frozen=True, kw_only=True):
     retry_budget: Annotated[
         RetryBudget, Meta(description="How often calls that failed there may ask again.")
     ] = RetryBudget()
+    limits: Annotated[
+        Limits,
+        Meta(
+            description="What each account takes at most of each model, below the provider's own "
+            "limits, which are learned.",
+            examples=[{"rpm": 500, "tpm": 200_000}],
+        ),
+    ] = Limits()
     proxy: Annotated[
         Secret | None,
         Meta(

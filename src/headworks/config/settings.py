@@ -9,18 +9,21 @@ from urllib.parse import unquote, urlsplit
 from typing_extensions import override
 
 from headworks.config.units import Address
+from headworks.core.admission import Rules
 from headworks.core.breaker import BreakerRules
+from headworks.core.budget import Budget, Owner
 from headworks.core.context import Policy
+from headworks.core.grants import Grant
 from headworks.core.groups import Strategy
+from headworks.core.queue_rules import QueueRules
 from headworks.core.retry_budget import BudgetRules
+from headworks.core.upstream_bucket import NO_CAPS, Caps
 from headworks.errors import Failure
 from headworks.types import (
     AT_FIRST_TOKEN,
     Commit,
     Hedge,
     Need,
-    OnDisconnect,
-    RateLimits,
     Secret,
     Timeouts,
 )
@@ -31,8 +34,9 @@ UnknownIds = Literal["refuse", "first"]
 _LISTEN = Address("127.0.0.1", 4000)
 _ADMIN = Address("127.0.0.1", 4001)
 _TIMEOUTS = Timeouts()
-_NO_LIMITS = RateLimits()
 _BREAKER, _BUDGET = BreakerRules(), BudgetRules()
+_QUEUE = QueueRules()
+_RULES = Rules()
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +48,7 @@ class ServerConfig:
     drain: float = 600.0
     max_body: int = 20_000_000
     max_answer: int = 128_000_000
+    max_parallel: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +71,21 @@ class RetryConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class LedgerConfig:
+    """How what calls cost is written down; `survives_power_cut` makes commits wait for the disk."""
+
+    survives_power_cut: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class IdempotencyConfig:
+    """How many seconds an answer is kept for whoever asks again, and the largest in bytes."""
+
+    keep: float = 86_400.0
+    max_body: int = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
 class CredentialConfig:
     """A key of ours at a provider."""
 
@@ -73,6 +93,7 @@ class CredentialConfig:
     api_key: Secret
     organization: str | None = None
     project: str | None = None
+    limits: Caps | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +109,7 @@ class UpstreamConfig:
     allow_http: bool = False
     breaker: BreakerRules = _BREAKER
     retry_budget: BudgetRules = _BUDGET
+    limits: Caps = NO_CAPS
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,15 +177,10 @@ class ModelConfig:
 
 @dataclass(frozen=True, slots=True)
 class KeyConfig:
-    """A virtual key; `models` None is all of them, `expires` is in seconds since 1970."""
+    """A virtual key that the operator spelled out."""
 
-    name: str
+    grant: Grant
     secret: Secret
-    project: str = ""
-    models: frozenset[str] | None = None
-    limits: RateLimits = _NO_LIMITS
-    expires: float | None = None
-    on_disconnect: OnDisconnect = "cancel"
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,6 +206,8 @@ class Config:
 
     Attributes:
         store: The SQLite file.
+        limits: Those of everybody but keys, which have theirs.
+        budgets: What everybody may spend.
         warnings: What works but is hardly meant, one line each.
         files: What it was read from, files that are not there yet included: watch these.
         stands: Where routes were written, by "upstream/model": file, line and key.
@@ -200,10 +219,15 @@ class Config:
     key_pepper: Secret | None = None
     log: LogConfig = LogConfig()
     retry: RetryConfig = RetryConfig()
+    ledger: LedgerConfig = LedgerConfig()
+    idempotency: IdempotencyConfig = IdempotencyConfig()
+    queue: QueueRules = _QUEUE
     unknown_ids: UnknownIds = "refuse"
     upstreams: Mapping[str, UpstreamConfig] = field(default_factory=dict[str, UpstreamConfig])
     models: Mapping[str, ModelConfig] = field(default_factory=dict[str, ModelConfig])
     keys: tuple[KeyConfig, ...] = ()
+    limits: Rules = _RULES
+    budgets: Mapping[Owner, Budget] = field(default_factory=dict[Owner, Budget])
     prices: Mapping[str, PriceConfig] = field(default_factory=dict[str, PriceConfig])
     capabilities: Mapping[str, CapabilityConfig] = field(
         default_factory=dict[str, CapabilityConfig]

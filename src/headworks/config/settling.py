@@ -9,9 +9,12 @@ import msgspec
 
 from headworks.config import (
     schema,
+    schema_budgets,
     schema_context,
     schema_failures,
+    schema_limits,
     schema_models,
+    schema_queue,
     schema_routes,
     schema_upstreams,
     units,
@@ -21,7 +24,9 @@ from headworks.config.settings import (
     Config,
     CredentialConfig,
     GroupConfig,
+    IdempotencyConfig,
     KeyConfig,
+    LedgerConfig,
     LogConfig,
     ModelConfig,
     PriceConfig,
@@ -31,18 +36,25 @@ from headworks.config.settings import (
     StepConfig,
     UpstreamConfig,
 )
+from headworks.core.admission import NO_LIMITS, Rules
 from headworks.core.breaker import NEVER_OPEN, BreakerRules
+from headworks.core.budget import EVERY_USER, ORGANISATION, Budget, Owner
 from headworks.core.capability import NEEDS
 from headworks.core.context import Policy
 from headworks.core.context_units import Keep
+from headworks.core.grants import Grant
 from headworks.core.groups import Strategy
+from headworks.core.queue_rules import QueueRules
 from headworks.core.retry_budget import BudgetRules
+from headworks.core.upstream_bucket import Caps
 from headworks.errors import Failure
 from headworks.types import AT_FIRST_TOKEN, Commit, Hedge, RateLimits, Timeouts
 
 _TIMEOUTS = Timeouts()
 _NO_WAITS = schema_upstreams.Waits()
 _BREAKER = BreakerRules()
+_ANYBODY = "default"
+"""The entry of `users` that holds for each user without one."""
 
 
 def settled(document: schema.Document, directory: Path) -> Config:
@@ -62,10 +74,17 @@ def settled(document: schema.Document, directory: Path) -> Config:
             units.duration(document.retry.first),
             units.duration(document.retry.longest),
         ),
+        ledger=LedgerConfig(survives_power_cut=document.ledger.durability == "full"),
+        idempotency=IdempotencyConfig(
+            units.pause(document.idempotency.keep), units.size(document.idempotency.max_body)
+        ),
+        queue=_queue(document),
         unknown_ids=document.unknown_ids,
         upstreams=upstreams,
         models={name: _model(one, document, upstreams) for name, one in document.models.items()},
-        keys=tuple(_key(one) for one in document.keys),
+        keys=tuple(KeyConfig(settled_grant(one), one.secret) for one in document.keys),
+        limits=_rules(document),
+        budgets=dict(_budgets(document)),
         prices={name: _price(one) for name, one in document.prices.items()},
         capabilities={name: _capability(one) for name, one in document.capabilities.items()},
     )
@@ -78,6 +97,7 @@ def _server(text: schema.Server) -> ServerConfig:
         units.pause(text.drain),
         units.size(text.max_body),
         units.size(text.max_answer),
+        text.max_parallel,
     )
 
 
@@ -90,7 +110,13 @@ def _upstream(text: schema_upstreams.Upstream, directory: Path) -> UpstreamConfi
     return UpstreamConfig(
         base_url=units.base_url(text.base_url),
         credentials=tuple(
-            CredentialConfig(one.name, one.api_key, one.organization, one.project)
+            CredentialConfig(
+                one.name,
+                one.api_key,
+                one.organization,
+                one.project,
+                None if one.limits is None else Caps(one.limits.rpm, one.limits.tpm),
+            )
             for one in text.credentials
         ),
         timeouts=_over(_TIMEOUTS, text.timeouts),
@@ -100,6 +126,7 @@ def _upstream(text: schema_upstreams.Upstream, directory: Path) -> UpstreamConfi
         allow_http=text.allow_http,
         breaker=_breaker(text),
         retry_budget=BudgetRules(text.retry_budget.share, text.retry_budget.floor),
+        limits=Caps(text.limits.rpm, text.limits.tpm),
     )
 
 
@@ -185,16 +212,81 @@ def _commit(text: schema_failures.ModelStream) -> Commit:
     return AT_FIRST_TOKEN if text.commit == "first_token" else Commit(None)
 
 
-def _key(text: schema.Key) -> KeyConfig:
-    return KeyConfig(
+def settled_grant(text: schema.Grant) -> Grant:
+    """Return what a key is for and may do; the text has passed all checks."""
+    return Grant(
         name=text.name,
-        secret=text.secret,
         project=text.project,
         models=frozenset(text.models) if text.models is not None else None,
-        limits=RateLimits(rpm=text.limits.rpm, parallel=text.limits.parallel),
+        limits=_key_limits(text.limits),
         expires=units.moment(text.expires) if text.expires is not None else None,
         on_disconnect=text.on_disconnect,
+        on_ledger_failure=text.on_ledger_failure,
+        unpriced=text.unpriced,
+        priority=text.priority,
+        budget=None if text.budget is None else _budget(text.budget),
     )
+
+
+def _rules(text: schema.Document) -> Rules:
+    users = {name: _limits(one.limits) for name, one in text.users.items()}
+    return Rules(
+        _limits(text.limits),
+        {name: _limits(one.limits) for name, one in text.projects.items()},
+        users,
+        users.pop(_ANYBODY, NO_LIMITS),
+        {name: _limits(one.limits) for name, one in text.tags.items()},
+    )
+
+
+def _budgets(text: schema.Document) -> Iterator[tuple[Owner, Budget]]:
+    given: list[tuple[Owner, schema_budgets.Budget | None]] = [(ORGANISATION, text.budget)]
+    given += ((Owner("project", name), one.budget) for name, one in text.projects.items())
+    given += ((Owner("key", one.name), one.budget) for one in text.keys)
+    given += (
+        (EVERY_USER if name == _ANYBODY else Owner("user", name), one.budget)
+        for name, one in text.users.items()
+    )
+    given += ((Owner("tag", name), one.budget) for name, one in text.tags.items())
+    for owner, one in given:
+        if one is not None:
+            yield owner, _budget(one)
+
+
+def _budget(text: schema_budgets.Budget) -> Budget:
+    return Budget(
+        limit=units.usd(text.usd),
+        per=text.per,
+        zone=units.time_zone(text.time_zone),
+        soft=tuple(sorted({*text.soft})),
+        is_hard=text.hard,
+        unpriced=text.unpriced,
+        is_strict=text.hard and text.reserve == "strict",
+    )
+
+
+def _queue(document: schema.Document) -> QueueRules:
+    text, most = document.queue, document.server.max_parallel
+    if text is False:
+        return QueueRules(calls=0, in_flight=most)
+    given = schema_queue.Queue() if text is True else text
+    wait, size = units.duration(given.max_wait), units.size(given.bytes)
+    return QueueRules(wait, given.calls, size, most)
+
+
+def _key_limits(text: schema_queue.KeyLimits) -> RateLimits:
+    found = _limits(text)
+    return found if text.queue is None else replace(found, queue=text.queue)
+
+
+def _limits(text: schema_limits.Limits) -> RateLimits:
+    models = tuple((name, _model_limits(one)) for name, one in text.models.items())
+    found = replace(_model_limits(text), reserve=text.reserve, models=models)
+    return NO_LIMITS if found == replace(NO_LIMITS, reserve=text.reserve) else found
+
+
+def _model_limits(text: schema_limits.ModelLimits) -> RateLimits:
+    return RateLimits(text.rpm, text.parallel, text.tpm, text.rpd, text.tpd)
 
 
 def _price(text: schema.Price) -> PriceConfig:

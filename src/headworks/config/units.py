@@ -7,7 +7,7 @@ Each reader takes a value as YAML gives it and returns what the engine works wit
 import ipaddress
 import re
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, tzinfo
 from decimal import Decimal
 from urllib.parse import SplitResult, urlsplit
 
@@ -21,8 +21,12 @@ LONGEST = 30 * 86_400.0
 NANO_PER_USD = 10**9
 DEAREST = 1_000_000
 """US dollars per million tokens: beyond it stands a mistake, not a price."""
+MOST_USD = 1_000_000_000
+"""US dollars in a budget: beyond it stands a mistake, too."""
 
 HIGHEST_PORT = 65_535
+_LAST = 253_402_300_800
+"""The end of the year 9999 in UTC: what is later no calendar spells."""
 SQLITE = "sqlite:"
 _MOST_TEXT = 64
 _SIZES = {
@@ -107,15 +111,44 @@ def rate(value: float | str) -> int:
     return int(nano)
 
 
+def usd(value: float | str) -> int:
+    """Read US dollars, as whole nano-dollars above 0."""
+    text = value if isinstance(value, str) else format(Decimal(str(value)), "f")
+    if not _DECIMAL.fullmatch(text):
+        raise ValueError("not an amount; write US dollars, such as 250.00")
+    nano = Decimal(text) * NANO_PER_USD
+    if nano != int(nano) or not 0 < nano <= MOST_USD * NANO_PER_USD:
+        raise ValueError(f"an amount is above 0, at most {MOST_USD} and has at most 9 decimals")
+    return int(nano)
+
+
+def time_zone(value: str) -> tzinfo:
+    """Read the name of a time zone."""
+    if value == "UTC":  # known wherever there is no database of them
+        return UTC
+    from zoneinfo import ZoneInfo
+
+    try:
+        return ZoneInfo(value)
+    except (KeyError, OSError, ValueError):
+        raise ValueError(
+            "no time zone of this name is known here; write one such as Europe/Berlin, and install "
+            "tzdata where none is known"
+        ) from None
+
+
 def moment(value: str) -> float:
     """Read an ISO 8601 date or date and time, as seconds since 1970; UTC unless it says otherwise."""
     try:
         read = datetime.fromisoformat(value)
-        return read.replace(tzinfo=read.tzinfo or UTC).timestamp()
+        found = read.replace(tzinfo=read.tzinfo or UTC).timestamp()
     except (ValueError, OverflowError):
         raise ValueError(
             "not a date; write it as 2027-01-31 or 2027-01-31T18:00:00+01:00"
         ) from None
+    if not 0 <= found < _LAST:
+        raise ValueError("a date lies between 1970 and 9999")
+    return found
 
 
 def address(value: str) -> Address:

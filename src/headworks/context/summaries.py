@@ -63,9 +63,9 @@ class Summaries:
         left = _SECONDS if patience is None else (parent.started + patience - now) / 2
         request = _request(text, model, parent.request, min(_SECONDS, left))
         call = Call(self.random.call_id(), request, now, self.clock.time())
-        call.caller = caller = parent.caller or _NOBODY
+        call.caller = parent.caller or _NOBODY
         try:
-            return await self._ask(call, caller), call.id
+            return await self._ask(call), call.id
         except CallError as error:
             call.status, call.outcome = error.status, error.code or str(error.status)
             return "", call.id
@@ -74,9 +74,9 @@ class Summaries:
             parent.waited += call.ended - call.started
             self.journal.record(call)
 
-    async def _ask(self, call: Call, caller: Caller) -> str:
+    async def _ask(self, call: Call) -> str:
         estimate = self.estimator.estimate(call.request)
-        reservation = await self.limits.reserve(caller, estimate)
+        reservation = await self.limits.reserve(call, estimate)
         try:
             async with await self.dispatcher.dispatch(call, estimate) as answer:
                 call.answered, call.status = self.clock.now(), answer.response.status

@@ -80,10 +80,11 @@ class Backoff:
 def held_back(refusal: Refusal, at: Situation, held: float = 0.0) -> Step | None:
     """Return the step where the route itself keeps a call back for longer than it would wait.
 
-    Another route takes over; an only one is waited for, if it pauses. `held` is what it has waited.
+    A pause that fits the patience is waited for, and so is that of an only route; else another
+    route takes over. `held` is what the call has waited.
     """
-    if at.has_other:
-        return Step(other_route=True)
-    wait = refusal.wait
-    is_worth = refusal.reason == "cooling" and held + wait <= LONGEST_KEPT and wait < at.remaining
-    return Step(other_route=False, wait=wait) if is_worth else None
+    wait, worth = refusal.wait, at.patience if at.has_other else LONGEST_KEPT
+    is_worth = refusal.reason == "cooling" and held + wait <= worth and wait < at.remaining
+    if is_worth:
+        return Step(other_route=False, wait=wait)
+    return Step(other_route=True) if at.has_other else None

@@ -3,6 +3,7 @@
 import msgspec
 
 from headworks.core.classify import is_misfit
+from headworks.core.demand import Demand
 from headworks.core.symptoms import is_load, symptom
 from headworks.core.verdict import verdict
 from headworks.core.way import Way
@@ -15,6 +16,7 @@ class Course(msgspec.Struct):
 
     Attributes:
         until: When its time is up, on the engine's clock.
+        demand: What it asks of the limits at a provider.
         here: Attempts made on the present route.
         held: Seconds that it has waited for a route to be asked.
         under_way: Attempts that wait for an upstream: seldom two.
@@ -23,6 +25,7 @@ class Course(msgspec.Struct):
     plan: Plan
     way: Way
     until: float
+    demand: Demand
     here: int = 0
     held: float = 0.0
     under_way: int = 0

@@ -10,6 +10,7 @@ from headworks.types import Headers
 LONGEST_RETRY_AFTER = 86_400.0
 """A provider that asks for more than a day is not believed."""
 
+_SECOND = 1000
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _PART = r"(\d+(?:\.\d+)?|\.\d+)(ms|s|m|h)"
 _DURATION = re.compile(rf"(?:{_PART})+", re.ASCII)
@@ -24,6 +25,17 @@ def seconds(text: str) -> float | None:
     if not _DURATION.fullmatch(text):
         return None
     return sum(float(number) * _UNITS[unit] for number, unit in _PARTS.findall(text))
+
+
+def spell(wait: float) -> str:
+    """Write seconds as OpenAI does, rounded up to the millisecond: "0s", "644ms", "1m3.2s"."""
+    milliseconds = max(0, math.ceil(wait * 1000 - 0.01))
+    if 0 < milliseconds < _SECOND:
+        return f"{milliseconds}ms"
+    minutes, rest = divmod(milliseconds, 60 * _SECOND)
+    hours, minutes = divmod(minutes, 60)
+    longer = f"{hours}h{minutes}m" if hours else f"{minutes}m" if minutes else ""
+    return f"{longer}{rest / _SECOND:g}s"
 
 
 def retry_after(headers: Headers, now: float) -> float | None:

@@ -98,8 +98,13 @@ def is_repeatable(request: Request) -> bool:
     """Return whether sending it twice does no harm but its cost."""
     if request.method in _SAFE:
         return True
-    has_effects = request.fields.get("conversation") or request.fields.get("background")
+    has_effects = request.fields.get("conversation") or goes_on(request)
     return endpoint(request.method, request.path).repeatable and not has_effects
+
+
+def goes_on(request: Request) -> bool:
+    """Return whether the provider works on when it has answered, or nobody reads what it says."""
+    return bool(request.fields.get("background") or request.fields.get("deferred"))
 
 
 def waits(timeouts: Timeouts, request: Request) -> Timeouts:

@@ -1,7 +1,8 @@
 """Reads a request as it came: what may go on, what steers us, and what is refused at the door."""
 
-from collections.abc import Iterable
-from typing import Any, Literal, get_args
+from collections.abc import Iterable, Sequence
+from itertools import compress
+from typing import Any, Final, NamedTuple, get_args
 
 from headworks.core.durations import seconds
 from headworks.core.endpoints import Endpoint, endpoint, normalise
@@ -26,7 +27,6 @@ _FORWARDED = frozenset(
 _KEPT_BACK = frozenset({b"openai-organization", b"openai-project"})
 _OURS = b"x-headworks-"
 _STEERING = frozenset({b"content-encoding", b"x-stainless-read-timeout", b"x-stainless-timeout"})
-_KEYS = frozenset({b"authorization", b"api-key"})
 _MARGIN = 1.0
 """Seconds before the end of a client's patience at which our answer is to be there."""
 
@@ -35,11 +35,12 @@ _LONGEST_MODEL = 256
 _LONGEST_TAG = 256
 _MOST_TAGS = 16
 _NO_TAGS = Tags()
+_NONE: Final[dict[bytes, bytes]] = {}
 _PRIORITIES: dict[str, Priority] = {name: name for name in get_args(Priority)}
 
 
 def read_request(
-    method: str, path: str, query: bytes, headers: Iterable[tuple[bytes, bytes]], content: bytes
+    method: str, path: str, query: bytes, headers: Sequence[tuple[bytes, bytes]], content: bytes
 ) -> Request:
     """Return the request; header names are in lower case, `path` is as sent, without its query.
 
@@ -48,50 +49,54 @@ def read_request(
     """
     path = normalise(path)
     kind = endpoint(method, path)
-    forwarded: list[tuple[bytes, bytes]] = []
-    steering: dict[bytes, bytes] = {}
-    ours: dict[bytes, bytes] = {}
-    for field in headers:
-        use = _use(field[0])
-        if use == "forwarded":
-            forwarded.append(field)
-        elif use == "steering":
-            steering[field[0]] = field[1]
-        elif use == "ours":
-            ours[field[0][len(_OURS) :]] = field[1]
+    uses = _uses(tuple([name for name, _ in headers]))
+    forwarded = tuple(compress(headers, uses.forwarded))
+    steering = dict(compress(headers, uses.steering)) if uses.steering else _NONE
+    ours = _ours(compress(headers, uses.ours)) if uses.ours else _NONE
     if steering.get(b"content-encoding", b"identity") != b"identity":
         raise UnsupportedMediaType("Send the body as it is: content-encoding is not accepted.")
     fields = _fields(kind, method, forwarded, content)
     tags = _tags(ours) if ours else _NO_TAGS
     timeout = _timeout(ours, steering, streamed=fields.get("stream") is True)
-    return Request(method, path, query, tuple(forwarded), content, fields, tags, timeout)
+    return Request(method, path, query, forwarded, content, fields, tags, timeout)
+
+
+class _Uses(NamedTuple):
+    """Which fields of a head go on, which steer us, and which are ours; empty where none is."""
+
+    forwarded: list[bool]
+    steering: list[bool]
+    ours: list[bool]
 
 
 @remembered
-def _use(name: bytes) -> Literal["forwarded", "steering", "ours"] | None:
-    """Return what a header field is for, None where we leave it alone."""
-    if name in _FORWARDED or (name.startswith(b"openai-") and name not in _KEPT_BACK):
-        return "forwarded"
-    if name in _STEERING:
-        return "steering"
-    return "ours" if name.startswith(_OURS) else None
+def _uses(names: tuple[bytes, ...]) -> _Uses:
+    """Return what the fields of a head are for: the heads of one client have the same names."""
+    steering = [name in _STEERING for name in names]
+    ours = [name.startswith(_OURS) for name in names]
+    forwarded = [name in _FORWARDED or _is_openai(name) for name in names]
+    return _Uses(forwarded, steering if any(steering) else [], ours if any(ours) else [])
+
+
+def _is_openai(name: bytes) -> bool:
+    return name.startswith(b"openai-") and name not in _KEPT_BACK
+
+
+def _ours(fields: Iterable[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
+    return {name[len(_OURS) :]: value for name, value in fields}
 
 
 def presented_key(headers: Iterable[tuple[bytes, bytes]]) -> Secret | None:
     """Return the key that the caller shows: a bearer token, or Azure's `api-key`."""
-    for name, value in headers:
-        if name not in _KEYS:
-            continue
-        if name == b"api-key":
-            return Secret(value.decode("latin-1"))
-        if value[:7].lower() == b"bearer ":
-            return Secret(value[7:].strip().decode("latin-1"))
-    return None
+    told = dict(headers)
+    bearer = told.get(b"authorization", b"")
+    if bearer[:7].lower() == b"bearer ":
+        return Secret(bearer[7:].strip().decode("latin-1"))
+    key = told.get(b"api-key")
+    return None if key is None else Secret(key.decode("latin-1"))
 
 
-def _fields(
-    kind: Endpoint, method: str, headers: Headers | list[Any], content: bytes
-) -> dict[str, Any]:
+def _fields(kind: Endpoint, method: str, headers: Headers, content: bytes) -> dict[str, Any]:
     is_json = _is_json(headers)
     needs_object = kind.takes_model and method == "POST"
     if needs_object and not is_json:
@@ -112,11 +117,8 @@ def _fields(
     return fields
 
 
-def _is_json(headers: Headers | list[Any]) -> bool:
-    for name, value in headers:
-        if name == b"content-type":
-            return media_type(value) == b"application/json"
-    return False
+def _is_json(headers: Headers) -> bool:
+    return media_type(dict(headers).get(b"content-type", b"")) == b"application/json"
 
 
 def _tags(ours: dict[bytes, bytes]) -> Tags:

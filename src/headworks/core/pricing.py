@@ -18,6 +18,7 @@ from typing import Annotated, cast
 
 import msgspec
 
+from headworks.errors import CallerError
 from headworks.types import Usage
 
 MILLION = 1_000_000
@@ -37,6 +38,12 @@ _DISCOUNTS = frozenset({"flex", "batch"})
 _LONGEST = 40
 _PLAIN_TIERS = (None, "default")
 _COUNTS = ("input", "output", "cached", "written", "written_12h", "reasoning")
+
+
+class ModelUnpriced(CallerError):
+    """The price of the model is not known, and the key may not use such models."""
+
+    status, code = 403, "model_unpriced"
 
 
 @dataclass(frozen=True, slots=True)

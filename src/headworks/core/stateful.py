@@ -223,7 +223,7 @@ def _stands_for_more(kind: object, one: Mapping[str, Any]) -> bool:
     """Return whether an object with an id needs what the provider has kept under it."""
     if kind == "reasoning":
         return not one.get("content")  # what some providers show whole needs no memory
-    return kind in {"item_reference", "file_id"}
+    return kind in ("item_reference", "file_id")  # no set: what strangers send may have no hash
 
 
 def _of_picture(one: Mapping[str, Any]) -> Iterator[Reference]:

@@ -11,6 +11,7 @@ import binascii
 import json
 import re
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from math import ceil
 from typing import Any, Literal, TypeAlias, TypeGuard
 
@@ -22,7 +23,9 @@ CHARACTERS_PER_TOKEN = 4
 IMAGE_TOKENS = 765
 """An image of unknown size, in detail: 1024 x 1024 by the tile formula."""
 
+_MOST_CHOICES = 128
 _BOUNDS = ("max_completion_tokens", "max_tokens", "max_output_tokens")
+_BOUND = frozenset(_BOUNDS)
 _MOST_OUTPUT = 1_000_000
 _IMAGE_BASE, _IMAGE_TILE = 85, 170
 _PER_MESSAGE, _PER_NAME = 3, 1
@@ -31,6 +34,17 @@ _MINI_TOOLS = 80  # gpt-5-mini and gpt-5.4-mini count 79 to 82 more as soon as t
 _ROLES = frozenset({"system", "user", "assistant", "tool", "developer", "function"})
 
 _CL100K = re.compile(r"gpt-3\.?5|gpt-4(?:-|$)|text-embedding-|davinci-002|babbage-002")
+_UNTOLD = re.compile(r"gpt-5\.[1-4](?!\d)")
+"""Models that think only when they are told to."""
+_THOUGHTS = {
+    "none": 0,
+    "minimal": 64,
+    "low": 128,
+    "medium": 512,
+    "high": 2048,
+    "xhigh": 8192,
+    "max": 32_768,
+}
 _REASONING = re.compile(r"o\d|gpt-(?:[5-9]|\d\d)")
 _MINI = re.compile(r"gpt-5(?:\.\d+)?-mini")
 _PNG_SIZE = slice(16, 24)  # width and height in the IHDR chunk, big-endian (PNG, section 11.2.2)
@@ -42,10 +56,38 @@ def encoding_of(model: str) -> Encoding:
     return "cl100k_base" if _CL100K.match(_base(model)) else "o200k_base"
 
 
+@lru_cache(maxsize=1024)
 def is_reasoning(model: str) -> bool:
-    """Return whether `model` thinks before it answers."""
+    """Return whether `model` thinks before it answers, by its name."""
     name = _base(model)
     return _REASONING.match(name) is not None and "-chat" not in name
+
+
+def effort_of(model: str, fields: Mapping[str, Any]) -> str:
+    """Return how hard `model` thinks about a request: a known effort, "none" for not at all.
+
+    Who names an effort asks a model that thinks, whatever its name.
+    """
+    effort = fields.get("reasoning_effort")
+    if not effort and "reasoning" in fields:
+        effort = _map(fields["reasoning"]).get("effort")
+    if not effort or not isinstance(effort, str):
+        return _usual_effort(model)
+    return effort if effort in _THOUGHTS else "medium"
+
+
+@lru_cache(maxsize=1024)
+def _usual_effort(model: str) -> str:
+    return "medium" if is_reasoning(model) and not _UNTOLD.match(_base(model)) else "none"
+
+
+def told_thoughts(effort: str) -> int:
+    """Return the hidden output tokens that an answer at a known effort is taken to have.
+
+    Providers bill for them and show nothing. An assumption for as long as nothing is known, meant
+    to err upwards: 512 at medium effort, four times as many at each step more.
+    """
+    return _THOUGHTS[effort]
 
 
 def guess(text: str | bytes | int) -> int:
@@ -80,11 +122,21 @@ def count_request(fields: Mapping[str, Any], count: Count, kind: Kind | None = N
 
 def output_bound(fields: Mapping[str, Any]) -> int | None:
     """Return the most tokens that a request lets its answer have, None when it does not say."""
+    if _BOUND.isdisjoint(fields):
+        return None
     for name in _BOUNDS:
         value = fields.get(name)
         if isinstance(value, int) and not isinstance(value, bool) and value > 0:
             return min(value, _MOST_OUTPUT)
     return None
+
+
+def choices(fields: Mapping[str, Any]) -> int:
+    """Return how many answers a request asks for."""
+    value = fields.get("n")
+    if isinstance(value, int) and not isinstance(value, bool):
+        return min(max(value, 1), _MOST_CHOICES)
+    return 1
 
 
 def image_tokens(size: tuple[int, int] | None = None, detail: object = "auto") -> int:

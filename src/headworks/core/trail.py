@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping
 
+import msgspec
+
 from headworks.core.backoff import MOST_HERE, Situation, Step
 from headworks.core.classify import known_code
 from headworks.core.selection import Choice
@@ -51,6 +53,30 @@ def passed_over(route: Route, refusal: Refusal, choice: Choice | None) -> Tried:
     if choice.wait:
         return Tried(route, refusal.reason, "", "same route", "worth the wait", choice.wait)
     return Tried(route, refusal.reason, "", "other route", "passed over")
+
+
+def unaffordable(route: Route, *, has_other: bool) -> Tried:
+    """Return the line of a call's trail about a route whose cost there is no money for."""
+    return Tried(route, "unaffordable", "", "other route" if has_other else "nothing", "no money")
+
+
+def note(trail: list[Tried], line: Tried) -> None:
+    """Add a line to a call's trail; waits for one route, one after the other, are one line."""
+    last = trail[-1] if trail else None
+    if last is not None and line.wait and _is_same_wait(last, line):
+        trail[-1] = msgspec.structs.replace(last, wait=last.wait + line.wait)
+    else:
+        trail.append(line)
+
+
+def _is_same_wait(last: Tried, line: Tried) -> bool:
+    return (last.route, last.failure, last.code, last.next, last.why) == (
+        line.route,
+        line.failure,
+        line.code,
+        line.next,
+        line.why,
+    )
 
 
 def left_out(route: Route, lack: Need) -> Tried:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from itertools import compress
 from urllib.parse import quote
 
 import msgspec
@@ -65,11 +66,18 @@ def answer_headers(call: Call, upstream: Headers, now: float) -> Headers:
     The provider's request id and rate limits go by a name of their own: they are about the
     gateway's credential, not about the caller's key.
     """
-    passed = [(shown, value) for name, value in upstream if (shown := _shown_as(name)) is not None]
-    return (*passed, *call_headers(call, now))
+    names, values = zip(*upstream, strict=True) if upstream else ((), ())
+    shown, is_shown = _selection(names)
+    return (*zip(shown, compress(values, is_shown), strict=True), *call_headers(call, now))
 
 
 @remembered
+def _selection(names: tuple[bytes, ...]) -> tuple[list[bytes], list[bool]]:
+    """Return the names under which callers see a provider's fields, and which fields these are."""
+    shown = [_shown_as(name) for name in names]
+    return [name for name in shown if name is not None], [name is not None for name in shown]
+
+
 def _shown_as(name: bytes) -> bytes | None:
     """Return the name by which callers see a provider's field, None when they do not."""
     if name in _PASSED:
@@ -96,8 +104,11 @@ def call_headers(call: Call, now: float) -> list[tuple[bytes, bytes]]:
         fields.append((b"x-headworks-trail", b"; ".join(map(_abridged, call.trail))))
     if call.filtered:
         fields.append((b"x-headworks-filtered", call.filtered.encode()))
+    if call.replays:
+        fields.append((b"x-headworks-replay-of", call.replays.encode()))
     if call.fitted is not None:
         fields.append((b"x-headworks-context", _visible(str(call.fitted))))
+    fields += call.rates
     return fields
 
 

@@ -19,7 +19,7 @@ from headworks.demo.traffic import Outcome, Traffic
 from headworks.simulator import FaultRule, Latency, SimulatorConfig, running
 from headworks.simulator.config import FaultName
 from headworks.stores.ledger_schema import ledger_path
-from headworks.stores.usage import Usages, usage
+from headworks.stores.usage import Query, Usages, usage
 from headworks.system import SystemClock
 
 _START_SECONDS = 30.0
@@ -113,7 +113,7 @@ def demonstrate(calls: int, seed: int) -> Report:
             seconds = clock.now() - begun
         simulator.wait_settled()
         faults = Counter(_name(one) for one in simulator.attempts() if one["fault"])
-        booked = usage(ledger_path(Path(folder) / "demo.db"), by=["feature"])
+        booked = usage(ledger_path(Path(folder) / "demo.db"), Query(by=("feature",)))
         return Report(outcome, faults, booked, simulator.invoice()["nano_usd"], seconds)
 
 

@@ -15,7 +15,6 @@ Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
-_TELLING = frozenset({b"content-length", b"upgrade"})
 _BODILESS = frozenset({204, 304})
 _LONGEST_NUMBER = 20
 """Digits of a content-length; what has more is no length."""
@@ -114,13 +113,11 @@ class _Exchange:
             InvalidRequest: It does not say how long it is.
             WebSocketUnsupported: The caller wants another protocol.
         """
-        for name, value in headers:
-            if name not in _TELLING:
-                continue
-            if name == b"content-length" and _length(value) > most:
-                raise _too_large(most)
-            if name == b"upgrade" and value.lower() == b"websocket":
-                raise WebSocketUnsupported
+        told = dict(headers)
+        if _length(told.get(b"content-length", b"0")) > most:
+            raise _too_large(most)
+        if told.get(b"upgrade", b"").lower() == b"websocket":
+            raise WebSocketUnsupported
         parts: list[bytes] = []
         has_more, size = True, 0
         while has_more:

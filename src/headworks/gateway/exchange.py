@@ -191,10 +191,10 @@ class Exchange(RequestResponseCycle):
         lines = [_STATUS_LINE[status]]
         has_length = False
         told = (*self._connection.default_fields(), *fields)
-        framing = [field for field in told if field[0] in _FRAMING]
-        for name, value in framing:
-            has_length = self._take_framing(name.lower(), value) or has_length
-        if len(framing) > has_length:
+        named = dict(told)
+        for name in _FRAMING & named.keys():
+            has_length = self._take_framing(name.lower(), named[name]) or has_length
+        if not _NOT_TOLD.isdisjoint(named):
             told = tuple(field for field in told if field[0] not in _NOT_TOLD)
         lines += map(b": ".join, told)
         self._frame(lines, bodiless=status in _BODILESS, has_length=has_length)

@@ -1,10 +1,12 @@
 """What a scrape shows of a running gateway beside its calls: its state, read when it is asked for."""
 
 from collections.abc import Callable
+from dataclasses import asdict
 
 from headworks.build import Assembly
 from headworks.config.settings import flat
 from headworks.core.breaker import State
+from headworks.stores.health import UpstreamHealth
 from headworks.upstream.http1 import Statistics
 
 _CONNECTIONS: tuple[tuple[str, str, Callable[[Statistics], int]], ...] = (
@@ -30,6 +32,8 @@ def show_state(assembly: Assembly) -> None:
     _show_upstreams(assembly)
     _show_health(assembly)
     _show_ledger(assembly)
+    _show_queue(assembly)
+    _show_idempotency(assembly)
     metrics, keys = assembly.metrics, assembly.keys
     metrics.gauge(
         "headworks_keys",
@@ -72,6 +76,34 @@ def _show_upstreams(assembly: Assembly) -> None:
         metrics.counter(f"headworks_upstream_{name}", text, by_upstream(read), "upstream")
 
 
+def _show_queue(assembly: Assembly) -> None:
+    metrics, of = assembly.metrics, assembly.queue.statistics
+    metrics.gauge(
+        "headworks_queue_waiting",
+        "Calls that wait for a limit.",
+        lambda: of().waiting,
+        "priority",
+    )
+    metrics.gauge("headworks_queue_bytes", "Size of the requests that wait.", lambda: of().size)
+    metrics.gauge(
+        "headworks_queue_in_flight", "Calls that the limits have let in.", lambda: of().in_flight
+    )
+    metrics.counter(
+        "headworks_queue_served_total", "Calls let in after a wait.", lambda: of().served
+    )
+    metrics.counter(
+        "headworks_queue_left_total",
+        "Calls whose callers left while they waited.",
+        lambda: of().left,
+    )
+    metrics.counter(
+        "headworks_queue_refused_total",
+        "Calls that were told to come back later.",
+        lambda: of().refused,
+        "reason",
+    )
+
+
 def _show_health(assembly: Assembly) -> None:
     metrics, of = assembly.metrics, assembly.health.statistics
     metrics.gauge(
@@ -85,6 +117,18 @@ def _show_health(assembly: Assembly) -> None:
         "headworks_upstream_paced_routes",
         "Routes that are held to a pace since the provider asked to slow down.",
         lambda: {one.name: sum(route.pace is not None for route in one.routes) for one in of()},
+        "upstream",
+    )
+    metrics.gauge(
+        "headworks_upstream_limit_left_ratio",
+        "Share left of the upstream's nearest limit: requests or tokens, of any account and model.",
+        lambda: {one.name: left for one in of() if (left := _least_left(one)) is not None},
+        "upstream",
+    )
+    metrics.gauge(
+        "headworks_upstream_line",
+        "Calls that wait until the upstream's limits have room for them.",
+        lambda: {one.name: one.waiting for one in of()},
         "upstream",
     )
     metrics.gauge(
@@ -113,6 +157,11 @@ def _show_health(assembly: Assembly) -> None:
     )
 
 
+def _least_left(upstream: UpstreamHealth) -> float | None:
+    shares = (max(0.0, one.left) / one.limit for route in upstream.routes for one in route.limits)
+    return min(shares, default=None)
+
+
 def _breaker_states(assembly: Assembly) -> dict[str, float]:
     """Return each route's state; those of models that nobody has announced are one route."""
     ways = (way for model in assembly.config.models.values() for way in flat(model.routes))
@@ -135,6 +184,18 @@ def _show_ledger(assembly: Assembly) -> None:
         "Attempts that an earlier process left open, settled at their estimates at the start.",
         lambda: of().recovered,
     )
+    gauge(
+        "headworks_ledger_late",
+        "Attempts that were made though the ledger could not be written, which wait for the disk.",
+        lambda: of().late,
+    )
+    gauge(
+        "headworks_ledger_damage",
+        "What was found to be damaged at the start: the file, its log, rows that do not fit the "
+        "chain, lines of the spool.",
+        lambda: asdict(of().damage),
+        "part",
+    )
     counter(
         "headworks_ledger_failures_total", "Writes that the disk refused.", lambda: of().failures
     )
@@ -145,6 +206,20 @@ def _show_ledger(assembly: Assembly) -> None:
     )
     counter(
         "headworks_ledger_dropped_total",
-        "Settlements given up; the next start books the estimate.",
+        "Settlements given up, whose estimates the next start books, and attempts in no row.",
         lambda: of().dropped,
+    )
+
+
+def _show_idempotency(assembly: Assembly) -> None:
+    metrics, of = assembly.metrics, assembly.idempotency.statistics
+    metrics.counter(
+        "headworks_idempotent_replays_total",
+        "Calls that got the answer of an earlier one, by their idempotency key.",
+        lambda: of().replayed,
+    )
+    metrics.counter(
+        "headworks_idempotency_failures_total",
+        "Answers that could not be kept for their idempotency key.",
+        lambda: of().failures,
     )

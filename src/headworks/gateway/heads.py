@@ -1,7 +1,7 @@
 """What the head of a request must look like, and how its faults are told."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from headworks.errors import CallerError
@@ -75,6 +75,9 @@ _HOST = re.compile(
     rb"(?::[0-9]{1,5})?"
 )
 
+_ONCE = frozenset({b"host", b"content-length", b"transfer-encoding", b"expect", b"authorization"})
+"""Fields that may stand in a head once at most: they decide how it is read, and for whom."""
+
 _LINE_REST = len(" HTTP/1.1") + 33
 """What a request line holds besides its target: a method, two spaces, a version."""
 
@@ -113,6 +116,12 @@ def size_fault(head: bytes, line_end: int, limits: HttpLimits) -> CallerError | 
     if fields > limits.fields or len(head) - line_end - 2 - 4 * fields > limits.field_bytes:
         return HeaderFieldsTooLarge()
     return None
+
+
+def repeats(fields: Iterable[tuple[bytes, bytes]]) -> bool:
+    """Return whether a field that may stand in a head once stands there twice."""
+    names = [name for name, _ in fields if name in _ONCE]
+    return len(set(names)) < len(names)
 
 
 def host_fault(host: bytes | None, *, required: bool) -> CallerError | None:

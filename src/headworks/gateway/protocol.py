@@ -43,13 +43,11 @@ from headworks.gateway.heads import (
     host_fault,
     line_fault,
     partial_fault,
+    repeats,
     size_fault,
 )
 from headworks.gateway.lifecycle import Lifecycle
 from headworks.gateway.sweep import SlowReader, Sweep
-
-_WATCHED = frozenset({b"host", b"content-length", b"transfer-encoding", b"expect"})
-"""Fields that may stand in a head once at most, and that decide how it is read."""
 
 _CHUNK_FRAMING = 32
 """Bytes of framing that each chunk may bring; what is beyond counts against `field_bytes`."""
@@ -231,9 +229,8 @@ class HardenedProtocol(HttpToolsProtocol):
             return BadRequest()
         finally:
             self._reading_head = False
-        watched = [field for field in self.headers if field[0] in _WATCHED]
-        self._seen = dict(watched)
-        if not self._head_parsed or len(self._seen) < len(watched):
+        self._seen = dict(self.headers)
+        if not self._head_parsed or (len(self._seen) < len(self.headers) and repeats(self.headers)):
             return BadRequest()
         return self._understand(is_current=line[3] == b"1", upgrade=upgrade)
 

@@ -12,10 +12,12 @@ from headworks.config.watch import changes
 from headworks.errors import ConfigurationError
 from headworks.gateway.admin import AdminSources, HostGate, admin_app
 from headworks.gateway.asgi import Gateway
+from headworks.gateway.budgets import budget_routes, show_budgets
 from headworks.gateway.gauges import show_state
 from headworks.gateway.lifecycle import Lifecycle
 from headworks.gateway.server import Hooks, Server, ServerOptions
 from headworks.gateway.upstreams import upstream_routes
+from headworks.gateway.usage import usage_routes
 from headworks.observe.exposition import Exposition
 
 _log = logging.getLogger("headworks")
@@ -46,6 +48,7 @@ class Station:
         self._asked = asyncio.Event()
         self._follower: asyncio.Task[None] | None = None
         show_state(assembly)
+        show_budgets(assembly)
         assembly.metrics.gauge(
             "headworks_in_flight", "Requests in flight.", lambda: self.lifecycle.in_flight
         )
@@ -79,7 +82,11 @@ class Station:
             configuration=lambda: self.configuration,
             ledger_ok=lambda: not assembly.ledger.statistics().owed,
             upstreams=assembly.reachability.states,
-            api=upstream_routes(assembly.health),
+            api=[
+                *upstream_routes(assembly.health),
+                *budget_routes(assembly.budgets),
+                *usage_routes(assembly.ledger.path, assembly.clock),
+            ],
         )
         return admin_app(sources, str(assembly.config.server.admin))
 

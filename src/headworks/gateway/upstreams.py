@@ -12,7 +12,7 @@ from starlette.routing import Route
 
 from headworks.core.wire import media_type
 from headworks.gateway.replies import answer, refuse
-from headworks.stores.health import MemoryHealth, RouteHealth, UpstreamHealth
+from headworks.stores.health import MemoryHealth, RouteHealth, RouteLimit, UpstreamHealth
 
 _log = logging.getLogger("headworks")
 
@@ -72,6 +72,7 @@ def _upstream(one: UpstreamHealth) -> dict[str, object]:
         "forced": one.forced,
         "opened": one.opened,
         "cooldowns": one.cooldowns,
+        "waiting": one.waiting,
         "retry_budget": {
             "requests": one.requests,
             "retries": one.retries,
@@ -96,6 +97,19 @@ def _route(one: RouteHealth) -> dict[str, object]:
         "in_flight": one.in_flight,
         "latency_ms": round(one.latency * 1000, 3),
         "pace": None if one.pace is None else round(one.pace, 3),
+        "most": None if one.most is None else int(one.most),
+        "limits": [_limit(limit) for limit in one.limits],
+        "waiting": one.waiting,
         "refused": None if refusal is None else refusal.reason,
         "retry_after": None if refusal is None or math.isinf(refusal.wait) else refusal.wait,
+    }
+
+
+def _limit(one: RouteLimit) -> dict[str, object]:
+    return {
+        "of": one.measure,
+        "limit": int(one.limit),
+        "seconds": int(one.seconds),
+        "left": max(0, int(one.left)),
+        "source": "provider" if one.is_learned else "configuration",
     }

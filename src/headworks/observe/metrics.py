@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from headworks.core.queue import PRIORITIES
+from headworks.core.queue_rules import rank_of
 from headworks.types import Call
 
 _log = logging.getLogger("headworks.observe")
@@ -31,7 +33,12 @@ _BOUNDS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 3
 
 _KINDS = ("input", "output", "cached", "reasoning")
 
-_LIMITS = {"rate_limit_exceeded": "rpm", "parallel_limit_exceeded": "parallel"}
+_LIMITS = {
+    "rate_limit_exceeded": "rpm",
+    "parallel_limit_exceeded": "parallel",
+    "queue_full": "queue",
+    "insufficient_quota": "budget",
+}
 
 _TIMEOUTS = {
     "upstream_connect_timeout": "connect",
@@ -99,6 +106,12 @@ _FIRST_BYTE = Family(
     ("model",),
     "Seconds from request to the first byte of the answer.",
 )
+_QUEUED = Family(
+    "headworks_queued_seconds",
+    "histogram",
+    ("priority",),
+    "Seconds that calls waited for a limit; those that did not wait are not counted.",
+)
 FAMILIES = (
     _CALLS,
     _RESPONSES,
@@ -112,6 +125,7 @@ FAMILIES = (
     _HEDGES,
     _SECONDS,
     _FIRST_BYTE,
+    _QUEUED,
 )
 """Every metric that calls feed; others are registered by whoever knows their value."""
 
@@ -142,6 +156,11 @@ class Histogram:
     def __init__(self) -> None:
         self.buckets = [0] * (len(_BOUNDS) + 1)
         self.sum = 0.0
+
+    def add(self, seconds: float) -> None:
+        """Count a value."""
+        self.buckets[bisect_left(_BOUNDS, seconds)] += 1
+        self.sum += seconds
 
     def samples(self, labels: tuple[str, ...]) -> Iterator[Sample]:
         """Yield what Prometheus wants to know of it."""
@@ -216,6 +235,7 @@ class Metrics:
         self._attempts: defaultdict[tuple[str, str, str], int] = defaultdict(int)
         self._filtered: defaultdict[tuple[str, str], int] = defaultdict(int)
         self._hedges: defaultdict[tuple[str, str], int] = defaultdict(int)
+        self._queued: defaultdict[str, Histogram] = defaultdict(Histogram)
         self._statuses = [0] * 10
         self._gauges: dict[str, tuple[Family, Callable[[], Reading]]] = {}
 
@@ -273,6 +293,8 @@ class Metrics:
             self._filtered[model, call.filtered] += 1
         if call.hedge:
             self._hedges[model, call.hedge] += 1
+        if call.queued:
+            self._queued[PRIORITIES[rank_of(call)]].add(call.queued)
         self._statuses[call.status // 100 % 10] += 1
         by_model = self._by_model.get(model) or self._by_model.setdefault(model, ModelCell())
         by_model.add(call)
@@ -339,6 +361,8 @@ class Metrics:
         yield _HEDGES, [("", names, count) for names, count in tuple(self._hedges.items())]
         yield _SECONDS, [s for model, cell in models for s in cell.total.samples((model,))]
         yield _FIRST_BYTE, [s for model, cell in models for s in cell.first.samples((model,))]
+        queued = tuple(self._queued.items())
+        yield _QUEUED, [s for priority, found in queued for s in found.samples((priority,))]
         for family, read in tuple(self._gauges.values()):
             yield family, _readings(family, read)
 

@@ -24,6 +24,7 @@ from headworks.tokenizer import Tokenizer
 
 _NAMING = frozenset({"/v1/completions", "/v1/embeddings"})
 """The older endpoints name the model in a header."""
+_CLIENT_REQUEST_ID, _LONGEST = b"x-client-request-id", 512
 
 
 @final
@@ -73,6 +74,8 @@ class Simulator:
         """Serve one call to the API, and book it."""
         attempt = self.books.open(exchange.method, exchange.path)
         attempt.request_id = "req_" + Chance(self.config.seed, "request", attempt.n).hex(32)
+        told = exchange.headers.get(_CLIENT_REQUEST_ID, b"")
+        attempt.client_request_id = told[:_LONGEST].decode("latin-1")
         headers = {"x-request-id": attempt.request_id, "openai-version": "2020-10-01"}
         outcome = "gone"
         try:

@@ -27,6 +27,7 @@ class Attempt:
         n: Counts from 1.
         time: Seconds since 1970; `ended` likewise, None while it is open.
         credential: Name of the key, never the key; "" for an unknown one.
+        client_request_id: The name that the client gave it, in `x-client-request-id`.
         status: What was answered, 0 when nothing was.
         fault: The fault that struck, as `name` or `name=argument`, else "".
         outcome: completed, refused, cut, gone (the client left) or open.
@@ -40,6 +41,7 @@ class Attempt:
     model: str = ""
     credential: str = ""
     request_id: str = ""
+    client_request_id: str = ""
     status: int = 0
     fault: str = ""
     outcome: str = "open"

@@ -4,11 +4,13 @@ SQLite's own checkpoint runs inside some unlucky commit and stalls it for millis
 checkpoint in a thread never blocks the writer, but under constant load the log then never starts
 over and grows without end; TRUNCATE makes commits fail. So: PASSIVE often, and when the log is
 long, PASSIVE again, which leaves almost nothing to do, then RESTART while the writer is held off.
+A writer that reads on between its commits ends that before each round.
 """
 
 import logging
 import sqlite3
 import threading
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -21,12 +23,23 @@ ALARM = 256_000_000
 """Bytes of log that mean that a reader has kept it open for far too long."""
 
 
-class Checkpointer:
-    """A background thread for one file; `turn` is the lock that its writer commits under."""
+def _no_view() -> bool:
+    return False
 
-    def __init__(self, path: Path, turn: threading.Lock) -> None:
+
+class Checkpointer:
+    """A background thread for one file.
+
+    `turn` is the lock that its writer commits under, and under it `end_view` lets the writer read
+    what is newest from then on.
+    """
+
+    def __init__(
+        self, path: Path, turn: threading.Lock, end_view: Callable[[], bool] = _no_view
+    ) -> None:
         self._path = path
         self._turn = turn
+        self._end_view = end_view
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="ledger-checkpoint", daemon=True)
         self._is_alarmed = False
@@ -58,10 +71,13 @@ class Checkpointer:
 
     def round(self, db: sqlite3.Connection, frame: int) -> int:
         """Checkpoint once; return the log's length in bytes before it."""
+        with self._turn:
+            self._end_view()
         _, frames, _ = db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
         if frames * frame >= LIMIT:
             db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
             with self._turn:
+                self._end_view()
                 db.execute("PRAGMA wal_checkpoint(RESTART)").fetchone()
         return int(frames * frame)
 

@@ -2,18 +2,40 @@
 
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import groupby
 from typing import Final, Literal
 
 from headworks.core.breaker import Forced, State
+from headworks.core.demand import Demand
+from headworks.core.upstream_signs import MEASURES
 from headworks.ports import Clock, Random
-from headworks.stores.health_track import Admission, HealthRules, Place, Track
-from headworks.types import Refusal, Route
+from headworks.stores.health_admission import Admission
+from headworks.stores.health_track import HealthRules, Place, Track
+from headworks.types import Plan, Refusal, Route
 
 _MOST: Final = 1000
 """Routes remembered: callers may invent models, so that there is no end of them."""
 
 _RULES = HealthRules()
+
+
+@dataclass(frozen=True, slots=True)
+class RouteLimit:
+    """One limit of a route.
+
+    Attributes:
+        measure: What is limited: "requests" or "tokens".
+        seconds: The period of the limit: a minute or a day.
+        left: What is left now, by our reckoning.
+        is_learned: Whether the provider said so, not the operator.
+    """
+
+    measure: str
+    seconds: float
+    limit: float
+    left: float
+    is_learned: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +48,9 @@ class RouteHealth:
         latency: Seconds until its answers begin; the latest and the slowest weigh most.
         pace: Calls a second that may go there since the provider asked to slow down, None for all.
         refusal: Why nobody is sent there now, None where calls may go.
+        limits: The provider's limits as they are known, and what the operator allows.
+        waiting: Calls that wait in line for these limits.
+        most: Calls that may be under way since the provider had too many, None for all.
     """
 
     upstream: str
@@ -41,6 +66,9 @@ class RouteHealth:
     latency: float
     refusal: Refusal | None
     pace: float | None = None
+    limits: tuple[RouteLimit, ...] = ()
+    waiting: int = 0
+    most: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +81,7 @@ class UpstreamHealth:
         opened: How often breakers of its routes opened by themselves, since the start.
         cooldowns: Pauses that the provider asked for, and credentials found without quota.
         refused: Retries that the budget did not allow.
+        waiting: Calls that wait in line for its limits.
     """
 
     name: str
@@ -63,6 +92,7 @@ class UpstreamHealth:
     opened: int
     cooldowns: int
     refused: int
+    waiting: int
     routes: tuple[RouteHealth, ...]
 
 
@@ -76,11 +106,14 @@ class MemoryHealth:
         self._random = random
         self._places: dict[str, Place] = {}
         self._tracks: OrderedDict[tuple[str, str, str], Track] = OrderedDict()
+        self._has_peers = False
         self.adopt(rules or {})
 
     def admit(
         self,
         route: Route,
+        demand: Demand | None = None,
+        /,
         *,
         is_retry: bool = False,
         is_last: bool = False,
@@ -91,22 +124,47 @@ class MemoryHealth:
         now = self._clock.now()
         track = self._find(route, now)
         refusal = track.refusal(
-            now, is_retry=is_retry, is_last=is_last, in_line=in_line, met_limit=met_limit
+            now, demand, is_retry=is_retry, is_last=is_last, in_line=in_line, met_limit=met_limit
         )
         if refusal is not None:
             track.place.refused += refusal.reason == "budget"
-            if track.pace is not None:
-                track.pace.bind(now)
+            track.bind(now)
             return refusal
         track.admit(now, in_line=in_line)
-        return Admission(track, route.timeouts.total, now, is_retry=is_retry, is_last=is_last)
+        leave = Admission(track, route.timeouts.total, now, is_retry=is_retry, is_last=is_last)
+        if demand is not None and track.bucket.levels:
+            leave.slip = track.bucket.take(demand, now)
+        return leave
 
     def refusal(
-        self, route: Route, *, is_retry: bool = False, met_limit: bool = False
+        self,
+        route: Route,
+        demand: Demand | None = None,
+        /,
+        *,
+        is_retry: bool = False,
+        met_limit: bool = False,
     ) -> Refusal | None:
         """Return what `admit` would refuse for now, None if it would admit; changes nothing."""
         now = self._clock.now()
-        return self._find(route, now).refusal(now, is_retry=is_retry, met_limit=met_limit)
+        return self._find(route, now).refusal(now, demand, is_retry=is_retry, met_limit=met_limit)
+
+    def by_room(self, plan: Plan) -> Plan:
+        """Return the plan with the credentials of each place in the order of what is left there.
+
+        Those of which nothing is known count as unused; equals stay in their order.
+        """
+        if not self._has_peers or len(plan.routes) == 1:
+            return plan
+        runs = [[*run] for _, run in groupby(plan.routes, lambda one: (one.upstream, one.model))]
+        routes = [one for run in runs for one in (run if len(run) == 1 else self._sorted(run))]
+        return replace(plan, routes=tuple(routes)) if routes != [*plan.routes] else plan
+
+    def _sorted(self, run: list[Route]) -> list[Route]:
+        now = self._clock.now()
+        rooms = [self._find(one, now).bucket.room(now) for one in run]
+        order = sorted(range(len(run)), key=lambda at: -rooms[at])
+        return [run[at] for at in order]
 
     def may_return(self, route: Route) -> bool:
         """Return whether a caller that is refused may come back by itself: it draws on the budget."""
@@ -117,10 +175,12 @@ class MemoryHealth:
         budget.withdraw(now)
         return True
 
-    def line_up(self, route: Route) -> None:
+    def line_up(self, route: Route, demand: Demand | None = None) -> None:
         """Keep a place there for a call that waits as `refusal` says; the next waits longer."""
         now = self._clock.now()
         track = self._find(route, now)
+        if demand is not None and (track.bucket.levels or track.crowd is not None):
+            track.bucket.line_up(demand)
         if track.pace is not None:
             track.pace.line_up(now, track.cool_until)
 
@@ -147,6 +207,7 @@ class MemoryHealth:
             self._place(name, one).follow(one)
         for track in self._tracks.values():
             track.follow(self._clock.now())
+        self._has_peers = any(one.has_peers for one in rules.values())
 
     def force(
         self,
@@ -191,6 +252,9 @@ class MemoryHealth:
                     track.latency.seconds,
                     track.refusal(now),
                     track.held_to(now),
+                    _limits(track, now),
+                    track.bucket.waiting,
+                    None if track.crowd is None else track.crowd.most,
                 )
             )
         return tuple(
@@ -202,6 +266,7 @@ class MemoryHealth:
                 place.opened,
                 place.cooldowns,
                 place.refused,
+                sum(bucket.waiting for bucket in place.buckets.values()),
                 tuple(routes[name]),
             )
             for name, place in self._places.items()
@@ -217,7 +282,7 @@ class MemoryHealth:
         place = self._place(route.upstream, _RULES)
         if len(self._tracks) >= _MOST:
             self._forget_one()
-        track = self._tracks[key] = Track(str(route), place, route.credential, now)
+        track = self._tracks[key] = Track(route, place, now)
         return track
 
     def _place(self, name: str, rules: HealthRules) -> Place:
@@ -238,3 +303,10 @@ class MemoryHealth:
         for key, track in self._tracks.items():
             if key[0] == upstream and credential in {None, key[1]} and model in {None, key[2]}:
                 yield track
+
+
+def _limits(track: Track, now: float) -> tuple[RouteLimit, ...]:
+    return tuple(
+        RouteLimit(MEASURES[one.measure], one.period, one.limit, one.value(now), one.is_learned)
+        for one in track.bucket.levels
+    )

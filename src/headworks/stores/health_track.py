@@ -1,19 +1,24 @@
-"""One route's health, and the attempts that it learns from."""
+"""One route's health: who may be sent there, and what failures say about it."""
 
 import logging
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Final, Literal
+from weakref import WeakValueDictionary
 
 from headworks.core.breaker import NEVER_OPEN, Breaker, BreakerRules, Forced
+from headworks.core.crowd import LEAST, Crowd
+from headworks.core.demand import Demand
 from headworks.core.latency import PeakMean
 from headworks.core.pace import EARLY, Lull, Pace
 from headworks.core.retry_budget import BudgetRules, RetryBudget
-from headworks.core.symptoms import asks_slower, symptom
+from headworks.core.symptoms import asks_slower
 from headworks.core.tally import Tally
-from headworks.errors import DeadlineExceeded, UpstreamError
+from headworks.core.upstream_bucket import NO_CAPS, Bucket, Caps, family
+from headworks.errors import UpstreamError
 from headworks.ports import Clock, Random
-from headworks.types import Refusal
+from headworks.types import Refusal, Route
 
 _log = logging.getLogger("headworks")
 
@@ -23,11 +28,14 @@ UNPAID: Final = BreakerRules(open=300.0, longest=900.0, probes=1)
 _RECENT: Final = 5
 """Seconds over which the rate of admissions is measured."""
 
-_NEARLY: Final = 0.9
-"""Share of a route's total time from which a deadline was the route's fault, not the caller's."""
-
 _UNKNOWN: Final = 1e6
 """Load, in seconds, of a route that one call tries already: more than any that is known."""
+
+_JITTER: Final = 0.1
+"""Share of a pause that is added to it by chance."""
+
+_SEVERAL, _ONE_IN = 2, 20
+"""Failures that are no accident: so many of late, and one in so many calls."""
 
 _BREAKER, _BUDGET = BreakerRules(), BudgetRules()
 
@@ -38,19 +46,25 @@ class HealthRules:
 
     Attributes:
         way: What leads there. Where it changes, what was known of the upstream is forgotten.
+        accounts: The account behind each credential, where that is not the credential alone.
+        caps: What the operator allows each account.
+        has_peers: Whether there are several credentials.
     """
 
     breaker: BreakerRules = _BREAKER
     budget: BudgetRules = _BUDGET
     way: object = None
+    accounts: Mapping[str, str] = field(default_factory=dict[str, str])
+    caps: Mapping[str, Caps] = field(default_factory=dict[str, Caps])
+    has_peers: bool = False
 
 
 class Place:
     """An upstream: its rules, its retry budget, and which of its credentials can pay."""
 
     __slots__ = (
-        "accounts", "budget", "clock", "cooldowns", "forced", "opened", "random", "refused",
-        "rules",
+        "accounts", "buckets", "budget", "clock", "cooldowns", "forced", "opened", "random",
+        "refused", "rules",
     )  # fmt: skip
 
     def __init__(self, rules: HealthRules, clock: Clock, random: Random) -> None:
@@ -59,6 +73,7 @@ class Place:
         self.random = random
         self.budget = RetryBudget(rules.budget)
         self.accounts: dict[str, Breaker] = {}
+        self.buckets = WeakValueDictionary[tuple[str, str], Bucket]()
         self.forced: Forced | None = None
         self.opened = self.cooldowns = self.refused = 0
 
@@ -66,6 +81,19 @@ class Place:
         """Follow other rules from now on."""
         self.rules = rules
         self.budget.rules = rules.budget
+        now = self.clock.now()
+        for (account, _), bucket in self.buckets.items():
+            bucket.cap(rules.caps.get(account, NO_CAPS), now)
+
+    def bucket(self, credential: str, model: str, now: float) -> Bucket:
+        """Return the limits that a credential has for a model, shared with whoever shares them."""
+        account = self.rules.accounts.get(credential, credential)
+        key = account, family(model)
+        bucket = self.buckets.get(key)
+        if bucket is None:
+            bucket = Bucket(self.rules.caps.get(account, NO_CAPS), now)
+            self.buckets[key] = bucket
+        return bucket
 
 
 class Track:
@@ -74,30 +102,36 @@ class Track:
     Attributes:
         lull: The rest after a limit without advice, until a call goes well.
         pace: How fast calls may go, None for as fast as they come.
+        bucket: What is left of the provider's limits.
+        crowd: How many calls may be under way, None for any number.
     """
 
     __slots__ = (
-        "account", "admitted", "begun", "breaker", "cool_until", "in_flight", "latency", "lull",
-        "name", "pace", "place",
+        "account", "admitted", "begun", "breaker", "bucket", "cool_until", "crowd", "in_flight", "latency",
+        "lull", "name", "pace", "place", "unheard",
     )  # fmt: skip
 
-    def __init__(self, name: str, place: Place, credential: str, now: float) -> None:
-        self.name = f"{name} ({credential})"
+    def __init__(self, route: Route, place: Place, now: float) -> None:
+        credential = route.credential
+        self.name = f"{route} ({credential})"
         self.place = place
+        self.bucket = place.bucket(credential, route.model, now)
         self.breaker = Breaker(place.rules.breaker, now)
         self.account = place.accounts.setdefault(credential, Breaker(UNPAID, now))
         self.latency = PeakMean(now)
         self.cool_until = -math.inf
         self.lull: Lull | None = None
         self.pace: Pace | None = None
+        self.crowd: Crowd | None = None
         self.begun, self.admitted = now, Tally(_RECENT)
-        self.in_flight = 0
+        self.in_flight = self.unheard = 0
         if place.forced is not None:
             self.breaker.force(place.forced, now)
 
     def refusal(
         self,
         now: float,
+        demand: Demand | None = None,
         *,
         is_retry: bool = False,
         is_last: bool = False,
@@ -111,6 +145,10 @@ class Track:
         if account.state != "closed" and account.retry_after(now, is_last=is_last):
             return Refusal("quota", account.retry_after(now, is_last=True))
         wait = self._pause(now, in_line=in_line, met_limit=met_limit)
+        if demand is not None and self.bucket.levels:
+            wait = max(wait, self.bucket.wait(demand, now))
+        if self.crowd is not None:
+            wait = max(wait, self.crowd.wait(self.in_flight, self.bucket.ahead(demand)[0]))
         if wait > EARLY:
             return Refusal("cooling", wait)
         if is_retry and not self.place.budget.left(now):
@@ -138,6 +176,8 @@ class Track:
             self.pace.take(now, in_line=in_line)
             if self.pace.is_over(now):
                 self.pace = None
+        if self.crowd is not None and self.crowd.is_over(now):
+            self.crowd = None
 
     def load(self, now: float) -> float:
         """Return the latency of late, times the calls in flight and this one, failures counted in.
@@ -203,6 +243,9 @@ class Track:
         if error.retry_after:
             self.cool_until = max(self.cool_until, now + error.retry_after)
             self.place.cooldowns += 1
+            if not is_slower and self.bucket.levels:
+                jitter = 1 + _JITTER * self.place.random.random()
+                self.bucket.pause(error.retry_after * jitter, now)
         elif not is_slower and (self.lull is None or self.lull.renew(begun, now)):
             self.lull = self.lull or Lull(now)
             self.place.cooldowns += 1
@@ -221,6 +264,27 @@ class Track:
             level, "%s asks to slow down: %.2f requests a second go there now", self.name, rate
         )
 
+    def bind(self, now: float) -> None:
+        """Note that a call was held back."""
+        for one in (self.pace, self.crowd):
+            if one is not None:
+                one.bind(now)
+
+    def relieve(self, begun: float, now: float, *, is_told: bool = False) -> None:
+        """Allow fewer calls at a time, where several were too many or the provider says so."""
+        calls, failures, _ = self.breaker.counts(now)
+        is_much = failures >= _SEVERAL and failures * _ONE_IN >= calls
+        if not self.may_rest or not (is_told or is_much):
+            return
+        under_way = self.in_flight + 1
+        if self.crowd is not None:
+            self.crowd.cut(under_way, begun, now)
+        elif under_way > LEAST:
+            self.crowd = Crowd(under_way, self.latency.seconds, now)
+            _log.warning(
+                "%s has too much to do: %.0f calls at a time now", self.name, self.crowd.most
+            )
+
     def find_unpaid(self, era: int, now: float) -> None:
         """Leave the credential alone for minutes."""
         account = self.account
@@ -238,94 +302,7 @@ class Track:
         self.breaker.force(state, now)
         if state == "closed":
             self.cool_until = -math.inf
-            self.lull = self.pace = None
+            self.lull = self.pace = self.crowd = None
+            self.bucket.forgive()
             self.account.force("closed", now)
             self.account.release(now)
-
-
-class Admission:
-    """Leave for one attempt on a route; what became of it is learned once."""
-
-    __slots__ = ("_begun", "_era", "_is_late", "_is_open", "_is_told", "_paid", "_total", "_track")
-
-    def __init__(
-        self, track: Track, total: float, now: float, *, is_retry: bool, is_last: bool
-    ) -> None:
-        budget = track.place.budget
-        if is_retry:
-            budget.withdraw(now)
-        else:
-            budget.deposit(now)
-        self._track = track
-        self._total = total
-        self._era = track.breaker.admit(now, is_last=is_last)
-        self._paid = track.account.admit(now, is_last=is_last)
-        self._begun = now
-        self._is_open, self._is_told, self._is_late = True, False, False
-
-    def answered(self) -> None:
-        """Note that the answer has begun: a probe has then served its purpose."""
-        track = self._track
-        now = track.place.clock.now()
-        seconds = now - self._begun
-        track.latency.observe(seconds, now)
-        self._is_late = track.is_late(seconds)
-        if track.breaker.state != "closed" or track.account.state != "closed":
-            self._count(now)
-
-    def settle(self, error: BaseException | None = None) -> None:
-        """Note how the attempt ended, None being well. Calls after the first change nothing."""
-        if not self._is_open:
-            return
-        self._is_open = False
-        track = self._track
-        now = track.place.clock.now()
-        track.in_flight -= 1
-        if error is None:
-            self._count(now)
-        elif isinstance(error, UpstreamError):
-            self._learn(error, now)
-        else:
-            self._guess(error, now)
-
-    def _count(self, now: float) -> None:
-        """Count a call that was answered."""
-        if self._is_told:
-            return
-        self._is_told = True
-        track = self._track
-        if track.account.state != "closed":
-            track.account.succeeded(self._paid, now)
-        if track.lull is not None and self._begun >= track.lull.since:
-            track.lull = None
-        if self._is_late:
-            track.blame(self._era, "slow", now, is_slow=True)
-        else:
-            track.praise(self._era, now)
-
-    def _learn(self, error: UpstreamError, now: float) -> None:
-        """Draw the conclusions from what the provider did."""
-        track = self._track
-        found = symptom(error)
-        if found == "failure":
-            track.blame(self._era, error.code or str(error.status), now)
-        elif found == "pause":
-            track.limit(error, self._begun, now)
-        elif found == "unpaid":
-            track.find_unpaid(self._paid, now)
-        self._forget()
-
-    def _guess(self, error: BaseException, now: float) -> None:
-        """Count a call whose caller gave it up only if it had waited for too long."""
-        track, seconds = self._track, now - self._begun
-        if isinstance(error, DeadlineExceeded) and seconds >= _NEARLY * self._total:
-            track.blame(self._era, error.code, now)
-        elif not self._is_told and track.is_late(seconds):
-            track.blame(self._era, "slow", now, is_slow=True)
-        self._forget()
-
-    def _forget(self) -> None:
-        """Let another call be the probe, if this was one and proved nothing."""
-        if not self._is_told:
-            self._track.breaker.abandoned(self._era)
-            self._track.account.abandoned(self._paid)

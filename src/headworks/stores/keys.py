@@ -2,29 +2,28 @@
 
 All keys are held in memory; `follow` notices changes that any process makes to the store. The
 store is changed through `stores.keystore`, which knows nothing of this module's memory.
+
+A key that is new works once its budget is in force, never before: what was spent under its name
+may have to be added up first. All other changes take effect at once.
 """
 
 import hmac
 import logging
 import sqlite3
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
+from headworks.core.budget import Budget, Owner
+from headworks.core.grants import Grant
 from headworks.core.keys import ID_LENGTH, PREFIX, mask, parse
 from headworks.errors import ConfigurationError, Unauthenticated
 from headworks.ports import Clock
-from headworks.stores.keystore import (
-    COLUMNS,
-    Grant,
-    KeyRecord,
-    read_record,
-    read_state,
-    spell_day,
-)
+from headworks.stores.key_rows import COLUMNS, KeyRecord, read_record
+from headworks.stores.keystore import read_state, spell_day
 from headworks.stores.pepper import Pepper
 from headworks.stores.schema import StoreUnusable, open_reader, open_store
 from headworks.types import Caller, Secret
@@ -39,6 +38,8 @@ _BATCH: Final = 500
 _ID: Final = slice(len(PREFIX), len(PREFIX) + ID_LENGTH)
 
 _log = logging.getLogger(__name__)
+
+Budgets = Mapping[Owner, Budget]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +73,24 @@ _NOBODY: Final = _Entry(bytes(32), Caller("", ""), None, "")
 """Stands where there is no record, so that an unknown id takes the same steps."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What the store says: keys by id, and the budgets of their names."""
+
+    entries: Mapping[str, _Entry]
+    budgets: Budgets
+
+
+async def _unasked(_: Budgets) -> None:
+    """Stand for whoever keeps budgets where nobody does."""
+
+
 class SqliteKeys:
     """The keys of a store, and those of the configuration beside them.
+
+    Attributes:
+        budgets: Those of the store's keys. Whoever opens this lets them take effect; from then on
+            `fund` is called to do so whenever others are to hold.
 
     A store that does not exist yet is empty. Raises `ConfigurationError` if there is one that
     cannot be read now, or whose keys were hashed with another pepper; one that becomes unreadable
@@ -81,9 +98,17 @@ class SqliteKeys:
     """
 
     def __init__(
-        self, path: Path, pepper: Pepper, clock: Clock, configured: Sequence[ConfiguredKey] = ()
+        self,
+        path: Path,
+        pepper: Pepper,
+        clock: Clock,
+        configured: Sequence[ConfiguredKey] = (),
+        fund: Callable[[Budgets], Awaitable[None]] = _unasked,
     ) -> None:
         self._path, self._pepper, self._clock = path, pepper, clock
+        self._fund = fund
+        self.budgets: Budgets = {}
+        self._found: _Found | None = None
         self._by_id: Mapping[str, _Entry] = MappingProxyType({})
         self._by_digest: Mapping[bytes, _Entry] = MappingProxyType({})
         self._reader: sqlite3.Connection | None = None
@@ -95,8 +120,7 @@ class SqliteKeys:
         try:
             if path.exists():
                 open_store(path).close()
-            for _ in self._poll():
-                pass
+            self._begin()
         except (sqlite3.Error, OSError, StoreUnusable, ArithmeticError, ValueError) as error:
             self.close()
             raise ConfigurationError([f"{path}: the keys cannot be read: {error}"]) from error
@@ -123,6 +147,11 @@ class SqliteKeys:
         if entry.until is not None and self._clock.time() >= entry.until:
             raise Unauthenticated(f"This API key ({mask(text)}) {entry.end}.")
         return entry.caller
+
+    def callers(self) -> Iterator[Caller]:
+        """Yield everybody who has a key, as of now; whoever has several, several times."""
+        for entries in (self._by_id, self._by_digest):
+            yield from (entry.caller for entry in entries.values())
 
     def replace_configured(self, configured: Sequence[ConfiguredKey]) -> None:
         """Put these keys in the place of all that the configuration named before, at once."""
@@ -157,15 +186,21 @@ class SqliteKeys:
             with closing(self._poll()) as batches:
                 for _ in batches:
                     await self._clock.sleep(0)
+            if self._found is not None:
+                await self._follow(self._found)
         except Exception as error:  # noqa: BLE001 - whatever it is, the next look may succeed
             self.close()
             if self._unreadable_since is None:
                 self._unreadable_since = self._clock.time()
-                _log.error("%s: keys cannot be read, the last known stay: %s", self._path, error)
+                _log.error(
+                    "%s: changes cannot be taken over, the last known keys stay: %s",
+                    self._path,
+                    error,
+                )
         else:
             if self._unreadable_since is not None:
                 self._unreadable_since = None
-                _log.warning("%s: keys can be read again", self._path)
+                _log.warning("%s: changes are taken over again", self._path)
 
     def statistics(self) -> KeyStatistics:
         """Return what is known now."""
@@ -176,6 +211,12 @@ class SqliteKeys:
         reader, self._reader, self._seen = self._reader, None, None
         if reader is not None:
             reader.close()
+
+    def _begin(self) -> None:
+        for _ in self._poll():
+            pass
+        if self._found is not None:
+            self._take(self._found)
 
     def _poll(self) -> Generator[None]:
         """Read the store's keys if they have changed; yields between batches of records."""
@@ -200,12 +241,35 @@ class SqliteKeys:
 
     def _reload(self, reader: sqlite3.Connection) -> Generator[None]:
         entries: dict[str, _Entry] = {}
+        newest: dict[str, tuple[bool, float, Budget | None]] = {}
         rows = reader.execute(f"SELECT {COLUMNS} FROM keys")  # noqa: S608 - a constant
         while batch := rows.fetchmany(_BATCH):
             for record in map(read_record, batch):
                 entries[record.id] = _stored_entry(record)
+                if record.revoked_at is None:
+                    name, budget = record.grant.name, record.grant.budget
+                    rank = (record.replaced_by is None, record.created)
+                    if name not in newest or rank > newest[name][:2]:
+                        newest[name] = (*rank, budget)
             yield
-        self._by_id = entries
+        budgets = {Owner("key", name): one[2] for name, one in newest.items() if one[2]}
+        self._found = _Found(entries, budgets)
+
+    async def _follow(self, found: _Found) -> None:
+        """Take over what was found; what can be taken before new budgets hold is not kept waiting."""
+        if found.budgets != self.budgets:
+            known = self.budgets
+            late = {owner.name for owner, one in found.budgets.items() if known.get(owner) != one}
+            self._by_id = {
+                id_: entry
+                for id_, entry in found.entries.items()
+                if id_ in self._by_id or entry.caller.name not in late
+            }
+            await self._fund(found.budgets)
+        self._take(found)
+
+    def _take(self, found: _Found) -> None:
+        self._by_id, self.budgets, self._found = found.entries, found.budgets, None
 
     def _connect(self) -> sqlite3.Connection | None:
         """Return a connection to the file that is at the path now, or None before the first."""
@@ -243,7 +307,15 @@ def _configured_entry(key: ConfiguredKey, pepper: Pepper) -> _Entry:
 
 def _caller(grant: Grant, key_id: str) -> Caller:
     return Caller(
-        grant.name, key_id, grant.project, grant.models, grant.limits, grant.on_disconnect
+        grant.name,
+        key_id,
+        grant.project,
+        grant.models,
+        grant.limits,
+        grant.on_disconnect,
+        grant.on_ledger_failure,
+        grant.unpriced,
+        grant.priority,
     )
 
 

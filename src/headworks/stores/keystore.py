@@ -1,11 +1,12 @@
-"""Keys that are made, rotated and revoked while gateways run.
+"""Keys that are made, changed, rotated and revoked while gateways run.
 
 Every method opens the store, changes it in one transaction and closes it: whoever serves notices
 within a second (`SqliteKeys.follow`). Secrets are returned once and never stored.
 
 A rotated key gets a new id and a new secret, and keeps its name, its grant and its `origin`: the
 id of the first of its line, by which limits and usage go. So two secrets that overlap share one
-limit, and a key's history does not end with its secret.
+limit, and a key's history does not end with its secret. What the key may do can be changed while
+it lives, for all of its secrets at once.
 """
 
 import re
@@ -13,72 +14,27 @@ import secrets
 import sqlite3
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Final
 
-import msgspec
-
+from headworks.core.grants import Grant
 from headworks.core.keys import RANDOM_BYTES, mint
+from headworks.stores.key_rows import COLUMNS, KeyRecord, read_record, write_record
 from headworks.stores.pepper import Pepper
 from headworks.stores.schema import StoreUnusable, open_store
-from headworks.types import OnDisconnect, RateLimits, Secret
+from headworks.types import Secret
 
-COLUMNS: Final = (
-    "id, origin, name, digest, project, models, rpm, parallel, on_disconnect,"
-    " created, expires, revoked_at, replaced_by"
-)
+__all__ = ["Grant", "KeyRecord", "KeyRefused", "KeyStore", "read_state", "spell_day"]
 
+_MARKS: Final = ", ".join("?" * len(COLUMNS.split(",")))
 _CURRENT: Final = "revoked_at IS NULL AND replaced_by IS NULL"
-_MODELS: Final = msgspec.json.Decoder(list[str])
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-
-NO_LIMITS: Final = RateLimits()
-
-KeyStatus = Literal["active", "replaced", "expired", "revoked"]
 
 
 class KeyRefused(Exception):
     """The store did not do what was asked; the message tells the operator why."""
-
-
-@dataclass(frozen=True, slots=True)
-class Grant:
-    """What a key is for and may do; `models` None means every model, `expires` is wall clock."""
-
-    name: str
-    project: str = ""
-    models: frozenset[str] | None = None
-    limits: RateLimits = NO_LIMITS
-    expires: float | None = None
-    on_disconnect: OnDisconnect = "cancel"
-
-
-@dataclass(frozen=True, slots=True)
-class KeyRecord:
-    """A key as it is stored: all but its secret. Times are seconds since 1970.
-
-    Attributes:
-        origin: Id of the first key of its line; its own unless it came of a rotation.
-        replaced_by: Id of the key that a rotation put in its place.
-    """
-
-    id: str
-    origin: str
-    grant: Grant
-    digest: bytes
-    created: float
-    revoked_at: float | None = None
-    replaced_by: str | None = None
-
-    def status(self, now: float) -> KeyStatus:
-        """Return how the key stands; one that was replaced works until it expires."""
-        if self.revoked_at is not None:
-            return "revoked"
-        if self.grant.expires is not None and now >= self.grant.expires:
-            return "expired"
-        return "active" if self.replaced_by is None else "replaced"
 
 
 class KeyStore:
@@ -132,6 +88,28 @@ class KeyStore:
             )
             return record, secret
 
+    def change(self, which: str, change: Callable[[Grant], Grant]) -> KeyRecord:
+        """Let a key, given by name or id, do something else; older secrets that still work follow.
+
+        Their own end is never put off by that.
+        """
+        now = self._time()
+        with self._changing() as store:
+            old = _current(store, which, now)
+            grant = change(old.grant)
+            if grant.name != old.grant.name:
+                raise KeyRefused("a key keeps its name: make another one")
+            _check(grant, now)
+            for found in _select(store, "origin = :which AND revoked_at IS NULL", old.origin):
+                ends = (found.grant.expires if found.replaced_by else None, grant.expires)
+                expires = min((end for end in ends if end is not None), default=None)
+                row = write_record(replace(found, grant=replace(grant, expires=expires)))
+                store.execute(
+                    f"UPDATE keys SET ({COLUMNS}) = ({_MARKS}) WHERE id = ?",  # noqa: S608 - constants
+                    (*row, found.id),
+                )
+            return replace(old, grant=grant)
+
     def revoke(self, which: str) -> tuple[KeyRecord, ...]:
         """End a key now; return what this ended, nothing if it had been revoked before.
 
@@ -162,9 +140,8 @@ class KeyStore:
         record = KeyRecord(key.id, origin, grant, digest, created)
         if old is not None:
             store.execute("UPDATE keys SET replaced_by = ? WHERE id = ?", (key.id, old.id))
-        row = _write_record(record)
-        marks = ", ".join("?" * len(row))
-        store.execute(f"INSERT INTO keys ({COLUMNS}) VALUES ({marks})", row)  # noqa: S608 - constants
+        row = write_record(record)
+        store.execute(f"INSERT INTO keys ({COLUMNS}) VALUES ({_MARKS})", row)  # noqa: S608 - constants
         return record, key.secret
 
     @contextmanager
@@ -194,19 +171,6 @@ class KeyStore:
             raise KeyRefused(f"{self._path}: {error}") from error
 
 
-def read_record(row: tuple[Any, ...]) -> KeyRecord:
-    """Turn a row of `COLUMNS` into a record, or raise `StoreUnusable`."""
-    id_, origin, name, digest, project, models, rpm, parallel, leaving, created, expires, *rest = (
-        row
-    )
-    try:
-        allowed = None if models is None else frozenset(_MODELS.decode(models))
-    except msgspec.MsgspecError as error:
-        raise StoreUnusable(f"key {id_}: its models are malformed: {error}") from error
-    grant = Grant(name, project, allowed, RateLimits(rpm, parallel), expires, leaving)
-    return KeyRecord(id_, origin, grant, digest, created, *rest)
-
-
 def read_state(store: sqlite3.Connection) -> tuple[int, bytes | None]:
     """Return the number of changes so far, and the fingerprint of the keys' pepper."""
     state: tuple[int, bytes | None] | None = store.execute(
@@ -215,17 +179,6 @@ def read_state(store: sqlite3.Connection) -> tuple[int, bytes | None]:
     if state is None:
         raise StoreUnusable("the table keys_state is empty")
     return state
-
-
-def _write_record(record: KeyRecord) -> tuple[Any, ...]:
-    """Turn a record into a row of `COLUMNS`."""
-    grant = record.grant
-    models = None if grant.models is None else msgspec.json.encode(sorted(grant.models)).decode()
-    return (
-        *(record.id, record.origin, grant.name, record.digest, grant.project, models),
-        *(grant.limits.rpm, grant.limits.parallel, grant.on_disconnect),
-        *(record.created, grant.expires, record.revoked_at, record.replaced_by),
-    )
 
 
 def _check(grant: Grant, now: float) -> None:

@@ -6,58 +6,57 @@ to `settled` or `released`, before the caller gets the last byte of the answer. 
 in between leaves a held row, which the next start settles at its estimate: never lost, never free.
 
 What one turn of the event loop wants to write is one transaction, on the loop's own thread: `hold`
-and `written` wait for its commit, and calls that arrive together pay for one commit together. A
-commit survives kill -9; with synchronous=NORMAL a power cut may take the last moments. Checkpoints,
-the one slow part, run in a thread of their own and share `_turn` with us (see `checkpoint`). Nobody
-else writes the file; reports read it. Without a running loop each write is committed at once.
+and `written` wait for its commit, and calls that arrive together pay for one commit together. While
+no other attempt is under way nobody could share it, and the row is written without a wait. A commit
+survives kill -9, but not a power cut: see `ledger_durable`. Checkpoints, the one slow part, run in
+a thread of their own and share `_turn` with us (see `checkpoint`). Nobody else writes the file;
+reports read it. Without a running loop each write is committed at once.
 
-When the disk fails, `hold` refuses, so that nothing is spent that cannot be booked. `settle` cannot
-refuse: what could not be written is kept, and written with the next row.
+When the disk fails, `hold` refuses, so that nothing is spent that cannot be booked, but for callers
+whose keys say that they go on. Their rows and all settlements, which cannot refuse, are kept and
+written as soon as that is possible (see `ledger_writer`).
 """
 
 import asyncio
-import logging
 import sqlite3
 import threading
-from collections import deque
-from collections.abc import Callable, Collection
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from types import MappingProxyType
+from typing import ClassVar, Final, Literal, Protocol, TypeAlias
 
 import msgspec
 
-from headworks.core.pricing import Price, anomalies, cost
+from headworks.core.pricing import ModelUnpriced, Price, anomalies, cost
 from headworks.errors import LedgerUnavailable
 from headworks.ports import Clock
 from headworks.stores.checkpoint import Checkpointer
-from headworks.stores.ledger_file import LedgerFile
-from headworks.stores.ledger_rows import CLOSE, HOLD, NOTE_PRICE, Opened, Row, held_row, storable
+from headworks.stores.ledger_damage import Damage
+from headworks.stores.ledger_rows import Opened, Row, held_row, is_refused
 from headworks.stores.ledger_schema import ledger_path
+from headworks.stores.ledger_writer import LedgerWriter
+from headworks.stores.rollups import RollupWriter
 from headworks.types import NO_USAGE, Call, Certainty, Route, Usage
 
 __all__ = ["Attempt", "PriceBook", "SqliteLedger", "Statistics", "ledger_path"]
 
-_log = logging.getLogger("headworks.ledger")
+_Waiter = asyncio.Future[bool] | Future[bool]
+"""Told when a row is on disk; False when it will never be."""
 
-_Waiter = asyncio.Future[None] | Future[None]
-_Written = tuple[int, dict[int, sqlite3.Error]]
-"""How many rows of a file a statement changed, and the faults of those that are faulty."""
+_Waiting: TypeAlias = list[tuple[_Waiter, Call]]
+Batch: TypeAlias = tuple[list[Row], _Waiting, list[asyncio.Future[None]]]
+"""Rows for one commit, those who wait for them, and those who wait for the commit."""
+_Verdict: TypeAlias = tuple[sqlite3.Error | None, bool]
+Verdicts: TypeAlias = Mapping[int, _Verdict]
+"""What was wrong with rows, by their number, and whether they are booked; others are well."""
+_WELL: Final[_Verdict] = (None, True)
+_ALL_WELL: Final[Verdicts] = MappingProxyType({})
 
-_HOPELESS = (
-    sqlite3.IntegrityError,
-    sqlite3.InterfaceError,
-    sqlite3.DataError,
-    sqlite3.ProgrammingError,
-)
-"""What no second try will mend: the fault is in the row, or the file was closed."""
-
-_UNSTORABLE = (UnicodeEncodeError, OverflowError)
-"""What SQLite cannot hold as it is; see `storable`."""
-
-_MOST_OWED = 100_000
-_COMPLAIN_EVERY = 60.0
+_TRY_AGAIN = 1.0
+"""Seconds after which what is owed is tried again, if no row comes before."""
 
 
 class PriceBook(Protocol):
@@ -79,7 +78,10 @@ class Statistics:
         duplicates: Settlements of rows that were settled before; they changed nothing.
         recovered: Rows that an earlier process left open.
         owed: Settlements that wait for the disk.
-        dropped: Settlements given up; their rows are settled at the estimate by the next start.
+        late: Attempts that were made though their rows could not be written, which wait likewise.
+        dropped: Settlements given up, whose rows are settled at the estimate by the next start, and
+            attempts that will be in no row.
+        damage: What was found to be damaged at the start.
     """
 
     rows: int
@@ -88,7 +90,9 @@ class Statistics:
     duplicates: int
     recovered: int
     owed: int
+    late: int
     dropped: int
+    damage: Damage
 
 
 class SqliteLedger:
@@ -100,41 +104,54 @@ class SqliteLedger:
         ConfigurationError: Another process has the file, or it cannot be opened.
     """
 
+    _survives_power_cut: ClassVar[bool] = False
+
     def __init__(
         self, path: Path, prices: PriceBook, clock: Clock, *, checkpointing: bool = True
     ) -> None:
         self.path = path
         self.prices = prices
         self._clock = clock
-        self._file = LedgerFile(path, clock)
-        self._db = self._file.db
+        self._writer = LedgerWriter(path, clock, is_synced=self._survives_power_cut)
+        self._boot = self._writer.file.boot
         self._turn = threading.Lock()
         self._noted: set[str] = set()
-        self._held: list[Row] = []
-        self._holders: list[_Waiter] = []
-        self._owed: deque[Row] = deque()
+        self._noting: list[Row] = []  # prices
+        self._rows: list[Row] = []
+        self._waiting: _Waiting = []  # for these rows
         self._readers: list[asyncio.Future[None]] = []
-        self._prices_to_note: list[Row] = []
         self._due: asyncio.AbstractEventLoop | None = None
-        self._last_seq = self._file.rows
-        self._rows = self._file.rows
-        self._open = self._failures = self._duplicates = self._dropped = 0
-        self._complained = float("-inf")
+        self._again: asyncio.TimerHandle | None = None
+        self._last_seq = self._writer.rows
+        self._duplicates = 0
         self._is_closed = False
-        self._checkpointer = Checkpointer(path, self._turn) if checkpointing else None
-        if self._checkpointer is not None:
-            self._checkpointer.start()
+        self._writer.keeps_view = checkpointing
+        self._beside = (
+            (
+                Checkpointer(path, self._turn, self._writer.end_view),
+                RollupWriter(path, clock),
+            )
+            if checkpointing
+            else ()
+        )
+        for thread in self._beside:
+            thread.start()
 
     async def hold(self, call: Call, route: Route, estimate: Usage) -> "Attempt":
         """Write the attempt's row, or raise `LedgerUnavailable`. See `ports.Ledger`."""
         attempt, row = self._prepared(call, route, estimate)
         loop = self._due or asyncio.get_running_loop()
         committed = loop.create_future()
-        self._held.append(row)
-        self._holders.append(committed)
-        self._flush_soon()
+        self._rows.append(row)
+        self._waiting.append((committed, call))
+        if self._due is None:
+            if self._writer.open:
+                self._due = loop
+                loop.call_soon(self._flush)
+            else:  # nobody is under way who might share the commit
+                self._flush()
         try:
-            await committed
+            attempt.is_booked = await committed
         except asyncio.CancelledError:
             attempt.release("abandoned")
             raise
@@ -143,11 +160,11 @@ class SqliteLedger:
     def hold_now(self, call: Call, route: Route, estimate: Usage) -> "Attempt":
         """Do as `hold` does, without waiting for others' rows and without a loop."""
         attempt, row = self._prepared(call, route, estimate)
-        committed = Future[None]()
-        self._held.append(row)
-        self._holders.append(committed)
-        self._flush()
-        committed.result()
+        committed = Future[bool]()
+        self._rows.append(row)
+        self._waiting.append((committed, call))
+        self.flush()
+        attempt.is_booked = committed.result()
         return attempt
 
     async def written(self) -> None:
@@ -157,13 +174,18 @@ class SqliteLedger:
             self._readers.append(committed)
             await committed
 
-    def close_row(self, row: Row) -> None:
-        """Write what became of a held row: the last value is its `seq`. Never raises."""
-        self._owed.append(row)
-        if len(self._owed) > _MOST_OWED:
-            self._owed.popleft()
-            self._dropped += 1
-        self._flush_soon()
+    def flush(self) -> None:
+        """Write at once what waits for the loop's next turn."""
+        self._flush()
+
+    def close_row(self, held: Row, outcome: Row) -> None:
+        """Write what became of a held row. Never raises."""
+        self._writer.owe(held, outcome)
+        if self._due is None:
+            if self._writer.open > 1:
+                self._flush_soon()
+            else:
+                self._flush()
 
     def note_duplicate(self) -> None:
         """Count a settlement that came a second time."""
@@ -175,14 +197,17 @@ class SqliteLedger:
 
     def statistics(self) -> Statistics:
         """Return what happened so far."""
+        writer = self._writer
         return Statistics(
-            rows=self._rows,
-            open_holds=self._open,
-            failures=self._failures,
-            duplicates=self._duplicates,
-            recovered=self._file.recovered,
-            owed=len(self._owed),
-            dropped=self._dropped,
+            rows=writer.rows,
+            open_holds=writer.open,
+            failures=writer.failures,
+            duplicates=self._duplicates + writer.duplicates,
+            recovered=writer.file.recovered,
+            owed=len(writer.owed),
+            late=len(writer.late),
+            dropped=writer.dropped,
+            damage=writer.file.damage,
         )
 
     def close(self) -> None:
@@ -190,24 +215,27 @@ class SqliteLedger:
         if self._is_closed:
             return
         self._is_closed = True
-        if self._checkpointer is not None:
-            self._checkpointer.stop()
-        self._flush()
+        for thread in self._beside:
+            thread.stop()
+        self.flush()
         with self._turn:
-            self._file.close(is_settled=self._open == 0)
+            self._writer.close()
 
     def _prepared(self, call: Call, route: Route, estimate: Usage) -> "tuple[Attempt, Row]":
         price = self.prices.price(route.model)
+        if price is None and is_refused(call):
+            raise ModelUnpriced(
+                f"The price of {route.model[:128]!r} is not known, and the key may not use a model "
+                "without one.",
+                param="model",
+            )
         if price is not None and price.version not in self._noted:
             numbers = msgspec.json.encode(price).decode()
-            self._prices_to_note.append((price.version, route.model, numbers))
+            self._noting.append((price.version, route.model, numbers))
             self._noted.add(price.version)
-        self._last_seq += 1
-        row = (
-            self._last_seq,
-            *held_row(call, route, estimate, price, Opened(self._file.boot, self.now())),
-        )
-        return Attempt(self, self._last_seq, price), row
+        seq = self._last_seq = self._last_seq + 1
+        row = held_row(call, route, estimate, price, Opened(seq, self._boot, self.now()))
+        return Attempt(self, row, price), row
 
     def _flush_soon(self) -> None:
         """Commit at the loop's next turn, together with what else comes in this one."""
@@ -223,84 +251,70 @@ class SqliteLedger:
 
     def _flush(self) -> None:
         """Commit what is waiting, and tell those who wait for it."""
+        batch = self._take()
+        self._tell_all(batch, self._commit(batch))
+
+    def _take(self) -> Batch:
+        """Return what is waiting, which from now on waits no more."""
         self._due = None
-        held, self._held = self._held, []
-        holders, self._holders = self._holders, []
-        readers, self._readers = self._readers, []
+        if self._again is not None:
+            self._again.cancel()
+            self._again = None
+        if self._noting:
+            self._writer.prices += self._noting
+            self._noting = []
+        batch = self._rows, self._waiting, self._readers
+        self._rows, self._waiting, self._readers = [], [], []
+        return batch
+
+    def _commit(self, batch: Batch) -> Verdicts:
+        """Write rows, or keep those whose callers go on while the disk fails."""
+        rows, waiting, _ = batch
         try:
             with self._turn:
-                refused = self._commit(held)
+                faults = self._writer.commit(rows)
         except sqlite3.Error as error:
-            self._complain(error)
-            refused = dict.fromkeys(range(len(held)), error)
-        for number, committed in enumerate(holders):
-            if committed.cancelled():
-                continue
-            if (refusal := refused.get(number)) is None:
-                committed.set_result(None)
-            else:
-                committed.set_exception(_unavailable(refusal))
+            return self._kept(rows, waiting, error)
+        return {at: (fault, True) for at, fault in faults.items()} if faults else _ALL_WELL
+
+    def _kept(self, rows: Sequence[Row], waiting: _Waiting, error: sqlite3.Error) -> Verdicts:
+        """Keep the rows of those who go on, and write down what is owed."""
+        verdicts = dict[int, _Verdict]()
+        for at, (row, (_, call)) in enumerate(zip(rows, waiting, strict=True)):
+            goes_on = _goes_on(call) and not self._is_closed
+            verdicts[at] = (None, self._writer.keep(row)) if goes_on else (error, False)
+        self._writer.spool()
+        return verdicts
+
+    def _tell_all(self, batch: Batch, verdicts: Verdicts) -> None:
+        """Tell those who wait what became of their rows, and try again what is still owed."""
+        _, waiting, readers = batch
+        for at, (committed, _) in enumerate(waiting):
+            if verdicts:
+                _tell(committed, verdicts.get(at, _WELL))
+            elif not committed.cancelled():
+                committed.set_result(True)
         for reader in readers:
             if not reader.cancelled():
                 reader.set_result(None)
+        if (self._writer.owed or self._writer.late) and not self._is_closed:
+            with suppress(RuntimeError):  # without a loop the next row tries again
+                loop = asyncio.get_running_loop()
+                self._again = loop.call_later(_TRY_AGAIN, self._flush)
 
-    def _commit(self, held: Collection[Row]) -> dict[int, sqlite3.Error]:
-        """Write everything in one transaction; return the held rows that are faulty by themselves.
 
-        Raises:
-            sqlite3.Error: The disk failed, and nothing was changed.
-        """
-        try:
-            return self._transact(held, self._write_together)
-        except (*_HOPELESS, *_UNSTORABLE):
-            return self._transact(held, self._write_singly)
+def _tell(committed: _Waiter, verdict: _Verdict) -> None:
+    error, is_booked = verdict
+    if committed.cancelled():
+        return
+    if error is None:
+        committed.set_result(is_booked)
+    else:
+        committed.set_exception(_unavailable(error))
 
-    def _transact(
-        self, held: Collection[Row], write: Callable[[str, Collection[Row]], _Written]
-    ) -> dict[int, sqlite3.Error]:
-        db, owed, prices = self._db, self._owed, self._prices_to_note
-        is_alone = len(held) + len(owed) + len(prices) <= 1  # a transaction by itself
-        try:
-            if not is_alone:
-                db.execute("BEGIN IMMEDIATE")
-            write(NOTE_PRICE, prices)
-            inserted, refused = write(HOLD, held)
-            settled, dropped = write(CLOSE, owed)
-            if not is_alone:
-                db.execute("COMMIT")
-        except BaseException:
-            if db.in_transaction:
-                db.execute("ROLLBACK")
-            raise
-        self._rows += inserted
-        self._open += inserted - settled
-        self._duplicates += len(owed) - len(dropped) - settled
-        self._dropped += len(dropped)
-        owed.clear()
-        prices.clear()
-        return refused
 
-    def _write_together(self, statement: str, rows: Collection[Row]) -> _Written:
-        """Write rows at once; raises whatever is wrong with any of them."""
-        return (self._db.executemany(statement, rows).rowcount if rows else 0), {}
-
-    def _write_singly(self, statement: str, rows: Collection[Row]) -> _Written:
-        """Write rows as SQLite can hold them, all but those that are faulty by themselves."""
-        changed, faults = 0, dict[int, sqlite3.Error]()
-        for number, row in enumerate(rows):
-            try:
-                changed += self._db.execute(statement, tuple(map(storable, row))).rowcount
-            except _HOPELESS as error:
-                self._complain(error)
-                faults[number] = error
-        return changed, faults
-
-    def _complain(self, error: sqlite3.Error) -> None:
-        self._failures += 1
-        now = self._clock.now()
-        if now - self._complained >= _COMPLAIN_EVERY:
-            self._complained = now
-            _log.error("the ledger %s cannot be written: %s", self.path, error)
+def _goes_on(call: Call) -> bool:
+    return call.caller is not None and call.caller.on_ledger_failure == "continue"
 
 
 def _unavailable(error: sqlite3.Error) -> LedgerUnavailable:
@@ -316,24 +330,28 @@ class Attempt:
 
     Attributes:
         is_open: Whether neither `settle` nor `release` was called.
+        is_booked: Whether the row is in the file, or will be.
     """
 
-    __slots__ = ("_cost", "_ledger", "_price", "_seq", "is_open")
+    __slots__ = ("_cost", "_ledger", "_price", "_row", "is_booked", "is_open")
 
-    def __init__(self, ledger: SqliteLedger, seq: int, price: Price | None) -> None:
+    def __init__(self, ledger: SqliteLedger, row: Row, price: Price | None) -> None:
         self._ledger = ledger
-        self._seq = seq
+        self._row = row
         self._price = price
-        self.is_open = True
+        self.is_open = self.is_booked = True
         self._cost: int | None = None
 
-    def settle(self, usage: Usage, certainty: Certainty, outcome: str) -> int | None:
+    def settle(
+        self, usage: Usage, certainty: Certainty, outcome: str, odd: tuple[str, ...] = ()
+    ) -> int | None:
         """Book what the attempt used, once; return its cost. See `ports.Hold`."""
         if self.is_open:
-            is_free = usage == NO_USAGE and certainty == "exact"
-            self._cost = None if self._price is None else cost(self._price, usage)
-            self._cost = 0 if is_free else self._cost
-            self._close("settled", certainty, outcome, usage)
+            if usage == NO_USAGE and certainty == "exact":
+                self._cost = 0
+            elif self._price is not None:
+                self._cost = cost(self._price, usage)
+            self._close("settled", certainty, outcome, usage, odd)
         else:
             self._ledger.note_duplicate()
         return self._cost
@@ -352,12 +370,18 @@ class Attempt:
         certainty: Certainty | None,
         outcome: str,
         usage: Usage,
+        reported: tuple[str, ...] = (),
     ) -> None:
         self.is_open = False
         odd = anomalies(usage, self._price if state == "settled" else None)
+        if reported:
+            odd = tuple(dict.fromkeys((*reported, *odd)))
         if self._cost is None:
             odd = ("unpriced", *odd)
+        if not self.is_booked:
+            return
         self._ledger.close_row(
+            self._row,
             (
                 state,
                 certainty,
@@ -371,7 +395,6 @@ class Attempt:
                 usage.reasoning,
                 usage.tier,
                 self._cost,
-                " ".join(odd),
-                self._seq,
-            )
+                " ".join(odd) if odd else "",
+            ),
         )

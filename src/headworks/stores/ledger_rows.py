@@ -5,9 +5,11 @@ bool, as over a str or an int.
 """
 
 from functools import lru_cache
+from typing import NamedTuple
 
 import msgspec
 
+from headworks.core.cost_bound import may_cost
 from headworks.core.endpoints import endpoint
 from headworks.core.pricing import Price, cost
 from headworks.errors import CallError
@@ -27,12 +29,12 @@ CLOSE = """
     UPDATE attempts
     SET state = ?, certainty = ?, outcome = ?, settled_at = ?, input = ?, output = ?, cached = ?,
         written = ?, written_12h = ?, reasoning = ?, tier = ?, cost_nano = ?,
-        anomalies = NULLIF(?, '')
+        anomalies = NULLIF(?, ''), link = ?, chain = ?
     WHERE seq = ? AND state = 'held'
 """
 NOTE_PRICE = "INSERT OR IGNORE INTO prices (version, model, numbers) VALUES (?, ?, ?)"
 
-Value = str | int | None
+Value = str | int | bytes | None
 Row = tuple[Value, ...]
 
 _NOBODY = Caller(name="", key_id="")
@@ -40,19 +42,21 @@ _LONGEST = 256
 _LARGEST = 2**63 - 1
 
 
-class Opened(msgspec.Struct, frozen=True):
-    """Which run of the gateway holds a row, and when, in nanoseconds since 1970."""
+class Opened(NamedTuple):
+    """A row's number, which run of the gateway holds it, and when, in nanoseconds since 1970."""
 
+    seq: int
     boot: int
     now: int
 
 
 def held_row(call: Call, route: Route, estimate: Usage, price: Price | None, opened: Opened) -> Row:
-    """Return what `HOLD` writes, but for `seq`."""
+    """Return what `HOLD` writes."""
     caller = call.caller or _NOBODY
     request = call.request
     tags = request.tags
     return (
+        opened.seq,
         call.id,
         call.attempts,
         opened.boot,
@@ -83,6 +87,12 @@ def held_row(call: Call, route: Route, estimate: Usage, price: Price | None, ope
     )
 
 
+def is_refused(call: Call) -> bool:
+    """Return whether an attempt without a known price is one that the caller's key forbids."""
+    caller = call.caller
+    return caller is not None and caller.unpriced == "refuse" and may_cost(call.request)
+
+
 @lru_cache(maxsize=1024)
 def endpoint_name(method: str, path: str) -> str:
     """Return the stable word that reports use for a path."""
@@ -90,6 +100,12 @@ def endpoint_name(method: str, path: str) -> str:
         return endpoint(method, path).name
     except CallError:
         return "other"
+
+
+def seq_of(row: Row) -> int:
+    """Return the number of a row."""
+    seq = row[0]
+    return seq if isinstance(seq, int) else 0
 
 
 def storable(value: Value) -> Value:

@@ -7,6 +7,11 @@ byte leaves and updated once, to `settled` or `released`:
 * settled: the counts and `cost_nano` are what it used; `certainty` says how we know.
 * released: it was never sent; it cost nothing.
 
+A row that is closed gets its place in the chain (`link`, `chain`: see `ledger_chain`); rows that
+were closed before there was one have none. A row of `boots` is one run of a gateway, with a mark
+that it moves on from time to time: all rows below `mark_seq` are closed, and the chain had come to
+`mark_link`, which is the row `mark_row`.
+
 `cost_nano` of a settled row is NULL when the price was unknown. Pages are small, because a
 commit writes whole pages. There is no index but the one that keeps attempts unique: each further
 one would cost every call a tenth more, and reports can scan. There are no CHECKs either, which
@@ -76,6 +81,14 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             UNIQUE (call, attempt)
         ) STRICT
         """,
+    ),
+    (
+        "ALTER TABLE attempts ADD COLUMN link INTEGER",
+        "ALTER TABLE attempts ADD COLUMN chain BLOB",
+        "ALTER TABLE boots ADD COLUMN mark_seq INTEGER",
+        "ALTER TABLE boots ADD COLUMN mark_row INTEGER",
+        "ALTER TABLE boots ADD COLUMN mark_link INTEGER",
+        "ALTER TABLE boots ADD COLUMN mark_chain BLOB",
     ),
 )
 """What leads from each version of the schema to the next; never edited, only appended to."""

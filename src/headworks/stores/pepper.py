@@ -84,11 +84,11 @@ def _create(path: Path) -> None:
             os.link(draft, path)
     finally:
         draft.unlink()
-    _sync(path.parent)
+    sync_folder(path.parent)
 
 
-def _sync(folder: Path) -> None:
-    """Make the folder's new entry survive a power cut: without the pepper no key is known."""
+def sync_folder(folder: Path) -> None:
+    """Make the folder's new entry survive a power cut: its caller depends on the file."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)

@@ -58,6 +58,25 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
         CHECK (on_disconnect IN ('cancel', 'drain'))
         """,
     ),
+    (
+        """
+        ALTER TABLE keys ADD COLUMN on_ledger_failure TEXT NOT NULL DEFAULT 'refuse'
+        CHECK (on_ledger_failure IN ('refuse', 'continue'))
+        """,
+        """
+        ALTER TABLE keys ADD COLUMN unpriced TEXT NOT NULL DEFAULT 'flag'
+        CHECK (unpriced IN ('refuse', 'flag'))
+        """,
+        # What there is beside `rpm` and `parallel`, as JSON.
+        "ALTER TABLE keys ADD COLUMN limits TEXT",
+    ),
+    (
+        """
+        ALTER TABLE keys ADD COLUMN priority TEXT NOT NULL DEFAULT 'interactive'
+        CHECK (priority IN ('interactive', 'background', 'batch'))
+        """,
+        "ALTER TABLE keys ADD COLUMN budget TEXT",  # JSON
+    ),
 )
 """One tuple of statements for each version; `PRAGMA user_version` counts those applied.
 

@@ -9,7 +9,10 @@ from pathlib import Path
 import msgspec
 
 from headworks.core.pricing import Price, cost
+from headworks.stores.ledger_chain import LENIENT
 from headworks.stores.ledger_schema import connect_read_only
+from headworks.stores.rollup_proof import wrong_sums
+from headworks.stores.verify_chain import Chain
 from headworks.types import Usage
 
 _MOST = 100
@@ -61,12 +64,17 @@ class Report:
     Attributes:
         findings: What is wrong, one sentence each; a sound ledger has none.
         held: Rows that are open: attempts under way, or left for the next start to settle.
+        links: Rows in the chain, and `head` its last link: a copy that is older ends before it.
+        chained_from: The first row that a chain was begun for; None for a ledger without one.
     """
 
     rows: int
     states: tuple[StateSum, ...]
     held: tuple[str, ...]
     findings: tuple[str, ...]
+    links: int = 0
+    head: str = ""
+    chained_from: int | None = None
 
     @property
     def is_sound(self) -> bool:
@@ -74,31 +82,41 @@ class Report:
         return not self.findings
 
 
-def verify(path: Path) -> Report:
+def verify(path: Path, head: str = "") -> Report:
     """Read the whole ledger, change nothing, and say what is wrong with it.
 
-    A gateway may go on writing meanwhile; everything is read as of one moment.
+    A gateway may go on writing meanwhile; everything is read as of one moment. `head` is one that
+    was noted earlier, as `Report.head` spells it: the chain must still have it.
 
     Raises:
         ConfigurationError: There is no ledger, or it cannot be read at all.
     """
     with closing(connect_read_only(path)) as db:
         try:
+            db.text_factory = LENIENT
             db.execute("BEGIN")
             damage = [f"damaged: {line}" for (line,) in db.execute("PRAGMA integrity_check(20)")]
             states = tuple(StateSum(*row) for row in db.execute(_STATES))
+            chain = Chain(db, head)
             return Report(
                 rows=sum(state.rows for state in states),
                 states=states,
                 held=tuple(f"{call}/{n} (row {seq})" for seq, call, n in db.execute(_HELD)),
-                findings=(*(line for line in damage if line != "damaged: ok"), *_findings(db)),
+                findings=(
+                    *(line for line in damage if line != "damaged: ok"),
+                    *_findings(db, chain, path),
+                ),
+                links=chain.end.number,
+                head=chain.end.spelled if chain.end.number else "",
+                chained_from=chain.begin,
             )
         except sqlite3.DatabaseError as error:
             return Report(0, (), (), (f"damaged: {error}",))
 
 
-def _findings(db: sqlite3.Connection) -> Iterator[str]:
-    for found in (_doubles(db), _gaps(db), _odd_states(db), _wrong_costs(db)):
+def _findings(db: sqlite3.Connection, chain: Chain, path: Path) -> Iterator[str]:
+    rows = _doubles(db), _gaps(db), _odd_states(db), _wrong_costs(db)
+    for found in (*rows, chain.faults(), wrong_sums(path)):
         for count, finding in enumerate(found):
             if count == _MOST:
                 yield f"… and more of this kind than {_MOST}"

@@ -283,15 +283,19 @@ class MemoryRow:
     outcome: str = ""
     cost: int | None = 0
     closings: int = 0
+    odd: tuple[str, ...] = ()
 
     @property
     def is_open(self) -> bool:
         """Whether neither `settle` nor `release` was called."""
         return self.closings == 0
 
-    def settle(self, usage: Usage, certainty: Certainty, outcome: str) -> int | None:
+    def settle(
+        self, usage: Usage, certainty: Certainty, outcome: str, odd: tuple[str, ...] = ()
+    ) -> int | None:
         """Book what the attempt used; return nano-dollars."""
         self.closings += 1
+        self.odd = odd
         self.usage, self.certainty, self.outcome = usage, certainty, outcome
         self.cost = None if self.price is None else self.price * (usage.input + usage.output)
         return self.cost

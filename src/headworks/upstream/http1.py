@@ -27,8 +27,10 @@ had served before and dies before it answers raises `ConnectionLost` with `Retry
 the caller decides.
 """
 
+import asyncio
 import ssl
 
+from headworks.errors import ConnectFailed
 from headworks.types import Timeouts
 from headworks.upstream.dial import Dialler
 from headworks.upstream.origin import ClientLimits, Origin, Proxy, request_head, tls_context
@@ -95,11 +97,15 @@ class HttpClient:
         Raises:
             UpstreamError: No answer began, or one that is not HTTP.
             DeadlineExceeded: `total` is over.
+            CancelledError: With a `ConnectFailed` as its cause where nothing was sent.
         """
         pool = self._pool or self._start()
         loop = pool.loop
         total_at = loop.time() + total
-        connection = pool.take() or await pool.wait(timeouts.connect, total_at)
+        try:
+            connection = pool.take() or await pool.wait(timeouts.connect, total_at)
+        except asyncio.CancelledError as error:
+            raise error from ConnectFailed("The call was given up before it was connected.")
         response = HttpResponse(loop, connection, first_byte, timeouts.idle, total_at)
         connection.begin(response, head, content, no_body=no_body)
         await response.wait_head()

@@ -117,7 +117,9 @@ class Providers:
             content = response.masked(await response.read(_MOST_ERROR))
         except (UpstreamError, DeadlineExceeded):
             content = b""
-        return classify(response.status, response.headers, content, now=self._clock.time())
+        error = classify(response.status, response.headers, content, now=self._clock.time())
+        error.said = response.headers
+        return error
 
 
 def render(request: Request, route: Route) -> bytes:

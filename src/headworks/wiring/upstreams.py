@@ -1,9 +1,11 @@
 """From the upstreams of a configuration to connections, credentials and rules."""
 
 from base64 import b64encode
+from dataclasses import replace
 from urllib.parse import unquote, urlsplit
 
-from headworks.config.settings import UpstreamConfig
+from headworks.config.settings import CredentialConfig, UpstreamConfig
+from headworks.core.upstream_bucket import NO_CAPS, Caps
 from headworks.errors import ConfigurationError
 from headworks.stores.health_track import HealthRules
 from headworks.types import Secret
@@ -26,8 +28,27 @@ def place_of(upstream: UpstreamConfig) -> Place:
 
 def rules_of(upstream: UpstreamConfig) -> HealthRules:
     """Return when its routes are left alone, and what makes these other routes."""
-    way = upstream.base_url, upstream.credentials, upstream.proxy
-    return HealthRules(upstream.breaker, upstream.retry_budget, way)
+    keys = tuple(replace(one, limits=None) for one in upstream.credentials)
+    accounts = {one.name: _account(one) for one in upstream.credentials}
+    caps: dict[str, Caps] = {}
+    for one in upstream.credentials:
+        account, allowed = accounts[one.name], one.limits or upstream.limits
+        caps[account] = allowed.lower(caps.get(account, NO_CAPS))
+    return HealthRules(
+        upstream.breaker,
+        upstream.retry_budget,
+        (upstream.base_url, keys, upstream.proxy),
+        accounts,
+        caps,
+        has_peers=len(keys) > 1,
+    )
+
+
+def _account(credential: CredentialConfig) -> str:
+    """Return whose limits the credential draws on: its project's, where all of it is known."""
+    if credential.organization is None or credential.project is None:
+        return f"key {credential.name}"
+    return f"project {credential.organization} {credential.project}"
 
 
 def client_of(name: str, upstream: UpstreamConfig) -> HttpClient:

@@ -22,6 +22,16 @@ def error_code(body: bytes | bytearray) -> str:
     return str(json.loads(bytes(body))["error"]["code"] or "") if is_error(body) else ""
 
 
+def error_type(body: bytes | bytearray) -> str:
+    """Return the type of an error object, "" for anything else."""
+    return str(json.loads(bytes(body))["error"]["type"] or "") if is_error(body) else ""
+
+
+def error_text(body: bytes | bytearray) -> str:
+    """Return what an error object says, "" for anything else."""
+    return str(json.loads(bytes(body))["error"]["message"]) if is_error(body) else ""
+
+
 def usage(answer: dict[str, Any]) -> tuple[int, int]:
     """Return the tokens that a whole answer reports: read, written."""
     told = answer["usage"]
@@ -73,7 +83,7 @@ def stream_faults(reply: Reply, expected: dict[str, Any], *, lacks_usage: bool) 
     if done and reply.ask.kind == "chat":
         yield from _usage_faults(reply, events, expected, lacks_usage=lacks_usage)
     if reply.ask.kind == "responses":
-        numbers = [event["sequence_number"] for event in events]
+        numbers = [event.get("sequence_number") for event in events]
         if numbers != list(range(len(numbers))):
             yield f"its events are numbered {numbers}"
 

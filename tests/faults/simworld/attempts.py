@@ -29,6 +29,8 @@ _MOST, _MOST_HERE = 3, 2
 """Attempts of a call, and on one route while another is left."""
 _SLACK = 8
 """Tokens by which a count of broken text may exceed the whole answer's."""
+_THOUGHTS = 512
+"""Tokens that are added for what a model may have thought, within the bound that a request sets."""
 _TICK = 0.002
 """Seconds by which timers may differ."""
 _ON_THE_WAY = 0.1
@@ -219,6 +221,8 @@ def _estimate(world: World, case: Case, row: Row, arrival: Arrival) -> Iterator[
     if row["cost_nano"] < least and not fault.startswith(_FRAMED_WRONG):
         yield f"it was estimated at {row['cost_nano']}, and {seen} tokens came: {least} ({outcome}; {fault})"
     was_whole = not case.reply.ask.stream or outcome == "upstream_malformed_response"
-    most = (read + _SLACK, written + _SLACK)
+    bound = case.reply.ask.fields.get("max_completion_tokens", math.inf)
+    thought = max(written, min(written + _THOUGHTS, bound))
+    most = (read + _SLACK, thought + _SLACK)
     if not was_whole and (row["input"] > most[0] or row["output"] > most[1]):
         yield f"it was estimated at {row['input']} + {row['output']} tokens, and the whole answer has {read} + {written} ({outcome}; {fault})"

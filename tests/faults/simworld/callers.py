@@ -4,7 +4,8 @@ import asyncio
 import json
 import math
 import re
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 Kind = Literal["chat", "embeddings", "responses", "models"]
@@ -21,6 +22,8 @@ _SIZE = re.compile(rb"[0-9a-f]{1,8}\r\n")
 
 _PATIENCE = 60.0
 """Seconds after which even a patient caller goes; no call may last so long."""
+_RETURN, _MOST_RETURNS = 1_000, 3
+"""A call that is made again has a number of its own, and is so three times at most."""
 
 
 class NotHTTP(Exception):
@@ -35,6 +38,8 @@ class Ask:
         at: Seconds from the world's beginning; a call on a used connection begins later.
         leaves: After so many seconds the caller closes, by FIN or by reset, answered or not.
         pace: Takes so many bytes at once, with a wait of so many seconds before each; 0 at once.
+        headers: What it says beside.
+        obeys: When it is refused, it comes back exactly when it was told.
     """
 
     tag: str
@@ -46,6 +51,8 @@ class Ask:
     resets: bool = False
     pace: tuple[int, float] = (65_536, 0.0)
     deadline: float | None = None
+    headers: Mapping[str, str] = field(default_factory=dict[str, str])
+    obeys: bool = False
 
     @property
     def stream(self) -> bool:
@@ -64,6 +71,7 @@ class Ask:
             "authorization": f"Bearer {self.key}",
             "x-client-request-id": self.tag,
             "x-headworks-session": self.tag,
+            **self.headers,
         }
         if body:
             fields |= {"content-type": "application/json", "content-length": str(len(body))}
@@ -84,6 +92,7 @@ class Reply:
         has_left: Whether its caller went before that; `gave_up` says that nothing came any more.
         fault: What is wrong with it as HTTP.
         line: Number of the line it went over; `is_first` says that nothing went over it before.
+        after: The refusal that told it to come when it came.
     """
 
     ask: Ask
@@ -99,6 +108,7 @@ class Reply:
     is_sent: bool = False
     line: int = 0
     is_first: bool = True
+    after: "Reply | None" = None
 
     def gone_at(self, begun: float) -> float:
         """Return when its caller went, in seconds since the world began; `inf` if it stayed."""
@@ -112,6 +122,19 @@ class Reply:
         return self.headers.get("x-headworks-call", "")
 
 
+def _told(reply: Reply) -> float | None:
+    """Return the seconds after which a refused call is to be made again, None for never."""
+    should, told = reply.headers.get("x-should-retry"), reply.headers.get("retry-after-ms")
+    if not reply.is_whole or reply.status not in {429, 503} or should != "true" or told is None:
+        return None
+    is_last = int(reply.ask.tag[-4:]) >= _MOST_RETURNS * _RETURN
+    return None if is_last else int(told) / 1000
+
+
+def _next(tag: str) -> str:
+    return f"tag-{int(tag[-4:]) + _RETURN:04}"
+
+
 class Caller:
     """One connection at a time, one call after the other."""
 
@@ -123,12 +146,16 @@ class Caller:
         self._writer: asyncio.StreamWriter | None = None
 
     async def run(self) -> None:
-        """Make all calls."""
+        """Make all calls; one that was refused may be made again before the next."""
         try:
-            for reply in self.replies:
+            for number, reply in enumerate(self.replies, 1):
                 wait = self._begun + reply.ask.at - self._loop.time()
                 await asyncio.sleep(max(0.0, wait))
                 await self._call(reply)
+                if (told := _told(reply)) is not None and reply.ask.obeys:
+                    at = reply.ended - self._begun + told
+                    ask = replace(reply.ask, tag=_next(reply.ask.tag), at=at)
+                    self.replies.insert(number, Reply(ask, after=reply))
         finally:
             self._hang_up()
 

@@ -62,10 +62,19 @@ def _advice(reply: Reply) -> Iterator[str]:
         yield f"{code}: it is told {should} and to wait {wait}"
     elif int(told.get("x-headworks-attempts", 0)) > 1 and should == "true":
         yield f"{code}: after several attempts it is told to make more"
-    elif code in _WAITING_HELPS and wait is None and not int(told.get("x-headworks-attempts", 0)):
+    elif (
+        code in _WAITING_HELPS
+        and wait is None
+        and not (int(told.get("x-headworks-attempts", 0)) or _is_too_large(reply))
+    ):
         yield f"{code}: it is not told how long to wait"
     elif should == "true" and int(wait or 0) > _OBEYED:
         yield f"{code}: it is told to try again, after {wait} ms"
+
+
+def _is_too_large(reply: Reply) -> bool:
+    """Whether no wait helps, since the request is larger than its limit."""
+    return answers.error_text(reply.body).startswith("Request too large")
 
 
 def _content(world: World, reply: Reply, case: Case) -> Iterator[str]:

@@ -24,7 +24,9 @@ from headworks.testing import SeededRandom
 from tests.faults.simworld.callers import PLACE
 from tests.faults.simworld.checks import judge
 from tests.faults.simworld.clockwork import LoopClock, StandsStill, VirtualLoop
+from tests.faults.simworld.limiter import WatchedLimits, WatchedQueue
 from tests.faults.simworld.providers import tokenizer
+from tests.faults.simworld.rationing import is_refused
 from tests.faults.simworld.scenario import Scenario, scenario
 from tests.faults.simworld.world import World
 
@@ -40,6 +42,8 @@ def _outside(loop: VirtualLoop, seed: int) -> Generator[None]:
     replaced: list[tuple[Any, str, Any]] = [
         (build, "SqliteLedger", partial(SqliteLedger, checkpointing=False)),
         (build, "Tokenizer", tokenizer),
+        (build, "MemoryLimits", WatchedLimits),
+        (build, "QueuedLimits", WatchedQueue),
         (listener, "formatdate", lambda usegmt: formatdate(clock.time(), usegmt=usegmt)),
         (exchange, "_new_id", lambda: "refusal-" + random_.call_id()),
     ]
@@ -138,7 +142,12 @@ def happenings(world: World) -> Counter[str]:
     seen: Counter[str] = Counter()
     for reply in world.replies:
         seen[f"answers {reply.status}{'' if reply.is_whole else ', broken'}"] += 1
+        if reply.after is not None and is_refused(reply.after):
+            seen["came as told, refused" if is_refused(reply) else "came as told"] += 1
     seen.update(f"rows {row['certainty'] or row['state']}" for row in world.rows)
+    for stay in world.limiter.stays:
+        if stay.left > stay.came:
+            seen["waited, let in" if stay.is_let_in else "waited, sent away"] += 1
     for call in world.journal.calls:
         seen.update((f"calls {call.outcome}", f"calls of {call.attempts} attempts"))
         seen.update(f"passed over {one.failure}" for one in call.trail if not one.code)

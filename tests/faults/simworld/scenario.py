@@ -6,10 +6,10 @@ is seen by itself (Groce et al., "Swarm Testing", 2012).
 
 import random
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -23,6 +23,7 @@ from headworks.config.settings import (
     RouteConfig,
     UpstreamConfig,
 )
+from headworks.core.grants import Grant
 from headworks.gateway.heads import HttpLimits
 from headworks.simulator import (
     FaultRule,
@@ -43,6 +44,7 @@ from tests.faults.simworld.policies import (
     failure_policy,
     replace_times,
 )
+from tests.faults.simworld.rations import PROJECTS, Ration, dressed, ration
 
 TROUBLES: Final = (
     "upstream lines",
@@ -169,6 +171,7 @@ class Scenario:
     gloom: float
     connections: int
     policy: FailurePolicy
+    ration: Ration = field(default_factory=Ration)
     revoked_at: float | None = None
     reloaded_at: float | None = None
     stopped_at: float | None = None
@@ -178,6 +181,7 @@ class Scenario:
     def ends_well(self) -> bool:
         """Whether whoever was ill must be in use again at the end."""
         has_room = "provider limits" not in self.troubles and self.stopped_at is None
+        has_room = has_room and not {"levels", "budgets"} & self.ration.troubles
         return has_room and "illness" in self.troubles
 
     def config(self, folder: Path) -> Config:
@@ -189,12 +193,20 @@ class Scenario:
             upstreams={name: self._upstream(name) for name in UPSTREAMS},
             models=self._models(),
             keys=(
-                KeyConfig("open", Secret(KEYS["open"])),
-                KeyConfig("tight", Secret(KEYS["tight"]), limits=self.limits),
-                KeyConfig("narrow", Secret(KEYS["narrow"]), models=frozenset({"assistant"})),
+                self._key("open"),
+                self._key("tight", limits=self.ration.tight(self.limits)),
+                self._key("narrow", models=frozenset({"assistant"})),
             ),
+            queue=self.ration.queue,
+            limits=self.ration.rules,
+            budgets=self.ration.budgets,
             prices=PRICES,
         )
+
+    def _key(self, name: str, **more: Any) -> KeyConfig:
+        priority = self.ration.priorities.get(name, "interactive")
+        grant = Grant(name, PROJECTS.get(name, ""), priority=priority, **more)
+        return KeyConfig(grant, Secret(KEYS[name]))
 
     def _upstream(self, name: str) -> UpstreamConfig:
         secrets = self.providers[name].credentials
@@ -252,9 +264,10 @@ def scenario(seed: int) -> Scenario:
         limits=RateLimits(chance.choice((None, 4, 8)), chance.choice((None, 1, 3))),
         http=chance.choice((HttpLimits(), HttpLimits(write_seconds=3.0, keep_alive_seconds=8.0))),
         providers={name: _provider(chance, troubles, policy.ills.get(name)) for name in UPSTREAMS},
-        callers=callers(chance, troubles, span),
+        callers=dressed(callers(chance, troubles, span), seed),
         gloom=chance.choice((0.1, 0.3)),
         policy=policy,
+        ration=ration(seed),
         connections=chance.choice((1, 2, 4)) if "few connections" in troubles else 1000,
         revoked_at=chance.uniform(0, span) if "revocation" in troubles else None,
         reloaded_at=chance.uniform(0, span) if "reload" in troubles else None,

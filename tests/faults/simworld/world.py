@@ -27,9 +27,11 @@ from headworks.types import Presence, Request, Response, Secret
 from tests.faults.simworld.asks import STORED, last_asks
 from tests.faults.simworld.callers import PLACE, Ask, Caller, Reply
 from tests.faults.simworld.clockwork import LoopClock, VirtualLoop
+from tests.faults.simworld.limiter import Limiter, WatchedLimits, WatchedQueue
 from tests.faults.simworld.network import Line, Network, Place
 from tests.faults.simworld.providers import Arrival, Provider
 from tests.faults.simworld.scenario import CALM_AT, Forecast, Scenario
+from tests.faults.simworld.spending import spending
 
 _CALL = re.compile(rb"\r\nx-headworks-call: ([^\r]+)\r\n")
 _TAG = re.compile(rb"\r\nx-client-request-id: (tag-[0-9]+)\r\n")
@@ -109,6 +111,11 @@ class World:
             clock=LoopClock(self.loop),
             random=SeededRandom(plan.seed),
         )
+        self.limiter = Limiter(
+            plan.ration, plan.ration.tight(plan.limits), self.loop.time, self.fail
+        )
+        cast("WatchedLimits", self.assembly.limits).limiter = self.limiter
+        cast("WatchedQueue", self.assembly.queue).limiter = self.limiter
         self.station = Station(self.assembly, lambda: replace(self.assembly.config))
         self.ledger_path = ledger_path(config.store)
         self.ledger = connect_read_only(self.ledger_path)
@@ -145,9 +152,9 @@ class World:
         for provider in self.providers.values():
             await provider.start()
         callers = [Caller(self._keyed(asks), self.begun) for asks in self.plan.callers]
-        self.replies = [reply for caller in callers for reply in caller.replies]
         events = [self._revoke(), self._reload(), self._stop()]
         await asyncio.gather(*(caller.run() for caller in callers), *events)
+        self.replies = [reply for caller in callers for reply in caller.replies]
         await self._calm_down()
         if self.plan.ends_well:
             await self._recover()
@@ -287,6 +294,10 @@ class World:
         ).fetchone()
         if on_disk < self._sent[tag]:
             self.fail(f"{tag}: attempt {self._sent[tag]} leaves, and {on_disk} rows are on disk")
+        for owner, spent in spending(self.ledger, self.plan.ration.budgets):
+            limit = self.plan.ration.budgets[owner].limit
+            if spent > limit:
+                self.fail(f"{tag}: {spent} is spent and held, and {limit} may be: {owner.spelled}")
         for name, client in self.assembly.clients.items():
             if (open_ := client.statistics().open) > self.plan.connections:
                 self.fail(f"{open_} connections to {name}, and {self.plan.connections} may be")

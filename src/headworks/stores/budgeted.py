@@ -1,0 +1,157 @@
+"""A ledger that books only what budgets have room for."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+
+import msgspec
+
+from headworks.core.budget import Account, Held, Outlay
+from headworks.core.cost_bound import Extent, may_cost, most
+from headworks.core.pricing import ModelUnpriced, Price, cost
+from headworks.ports import Hold, Ledger
+from headworks.stores.budgets import MemoryBudgets
+from headworks.types import Call, Certainty, Request, Route, Usage
+
+UNKNOWN = 1
+"""What an attempt holds of which nobody knows what it costs: a budget that is used up has no room."""
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetedLedger:
+    """Holds money for each attempt before its row is written. Fulfils `ports.Ledger`.
+
+    Attributes:
+        price: Return the price of a model that is in force.
+        extent: Return how long requests and answers can be at a route.
+        readings: Which of the readings costs most, by price, tier and length.
+    """
+
+    ledger: Ledger
+    budgets: MemoryBudgets
+    price: Callable[[str], Price | None]
+    extent: Callable[[Route], Extent]
+    readings: dict[tuple[str, str, bool], int] = field(
+        default_factory=dict[tuple[str, str, bool], int]
+    )
+
+    async def hold(self, call: Call, route: Route, estimate: Usage) -> Hold:
+        """Do as `ports.Ledger` says; where budgets apply, hold what it may cost as well.
+
+        Raises:
+            BudgetExceeded: A budget has no room; nothing was held anywhere.
+            ModelUnpriced: The price is not known, and a budget does not take that.
+            CostUnbounded: A strict budget cannot tell what the request may cost.
+        """
+        accounts = self.budgets.of(call)
+        if not accounts:
+            return await self.ledger.hold(call, route, estimate)
+        outlays, bound = self._outlays(accounts, call, route, estimate)
+        held = self.budgets.reserve(outlays)
+        try:
+            hold = await self.ledger.hold(_bookable(call, accounts), route, bound or estimate)
+        except BaseException:
+            self.budgets.settle(held, 0)
+            raise
+        return BudgetedHold(self.budgets, hold, held, bound)
+
+    async def written(self) -> None:
+        """Wait until every settlement so far is on disk. See `ports.Ledger`."""
+        await self.ledger.written()
+
+    def _outlays(
+        self, accounts: Sequence[Account], call: Call, route: Route, estimate: Usage
+    ) -> tuple[list[Outlay], Usage | None]:
+        """Return what each account is asked for, and where one is strict, the most it may be."""
+        if not may_cost(call.request):
+            return [(account, 0) for account in accounts], None
+        price, request = self.price(route.model), call.request
+        is_strict = bool([True for account in accounts if account.is_strict])
+        if price is None:
+            if is_strict and not request.model:
+                most(request, route, self.extent(route))
+            return [_unpriced(account, route, request) for account in accounts], None
+        expected = cost(price, estimate)
+        if not is_strict:
+            return [(account, expected) for account in accounts], None
+        bound = self._dearest(price, most(request, route, self.extent(route)))
+        at_most = cost(price, bound)
+        return [
+            (account, at_most if account.is_strict else expected) for account in accounts
+        ], bound
+
+    def _dearest(self, price: Price, usage: Usage) -> Usage:
+        """Return what the tokens are at most: writing them to a cache may cost extra."""
+        name = (price.version, usage.tier, usage.input > price.above)
+        which = self.readings.get(name)
+        if which is None:
+            costs = [cost(price, reading(usage)) for reading in _READINGS]
+            which = self.readings[name] = costs.index(max(costs))
+        return _READINGS[which](usage)
+
+
+class BudgetedHold:
+    """One attempt's row, and the money that is held for it. Fulfils `ports.Hold`."""
+
+    __slots__ = ("_bound", "_budgets", "_held", "_hold")
+
+    def __init__(
+        self, budgets: MemoryBudgets, hold: Hold, held: Sequence[Held], bound: Usage | None
+    ) -> None:
+        self._budgets, self._hold, self._held, self._bound = budgets, hold, held, bound
+
+    @property
+    def is_open(self) -> bool:
+        """Whether neither `settle` nor `release` was called."""
+        return self._hold.is_open
+
+    def settle(
+        self, usage: Usage, certainty: Certainty, outcome: str, odd: tuple[str, ...] = ()
+    ) -> int | None:
+        """Book what the attempt used; see `ports.Hold`.
+
+        What nobody saw counts as the most that it may have been, where a budget is strict.
+        """
+        was_open = self._hold.is_open
+        if certainty == "unknown" and self._bound is not None:
+            usage = self._bound
+        spent = self._hold.settle(usage, certainty, outcome, odd)
+        if was_open:
+            self._budgets.settle(self._held, spent)
+        return spent
+
+    def release(self, outcome: str) -> None:
+        """Close the row, and give back what was held."""
+        was_open = self._hold.is_open
+        self._hold.release(outcome)
+        if was_open:
+            self._budgets.settle(self._held, 0)
+
+
+def _unpriced(account: Account, route: Route, request: Request) -> Outlay:
+    budget = account.budget
+    if not budget.is_hard or budget.unpriced == "flag":
+        return account, UNKNOWN
+    what = f"of {route.model[:128]!r}" if request.model else f"of a request to {request.path[:128]}"
+    raise ModelUnpriced(
+        f"The price {what} is not known, and the budget of {account.owner.spelled!r} takes nothing "
+        "without one.",
+        param="model" if request.model else None,
+    )
+
+
+_READINGS: tuple[Callable[[Usage], Usage], ...] = (
+    lambda usage: usage,
+    lambda usage: msgspec.structs.replace(usage, written=usage.input),
+    lambda usage: msgspec.structs.replace(usage, written=usage.input, written_12h=usage.input),
+)
+
+
+def _bookable(call: Call, accounts: Sequence[Account]) -> Call:
+    """Return the call; under a hard budget as one that is not made unless its row is written."""
+    caller = call.caller
+    if caller is None or caller.on_ledger_failure == "refuse":
+        return call
+    if not any(account.budget.is_hard for account in accounts):
+        return call
+    # What is only in memory would be forgotten by a crash, and be spent once more.
+    return msgspec.structs.replace(call, caller=replace(caller, on_ledger_failure="refuse"))

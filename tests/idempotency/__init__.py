@@ -1,0 +1,1 @@
+"""Calls that carry an idempotency key are made once."""

@@ -1,0 +1,1 @@
+"""The ledger before a judge: what a provider bills, line by line, whatever goes wrong between."""

@@ -1,0 +1,1 @@
+"""Calls at a pace that the provider's true limiter can take."""

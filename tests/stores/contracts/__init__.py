@@ -1,0 +1,1 @@
+"""Promises that every implementation of a store keeps, whatever it is made of."""
