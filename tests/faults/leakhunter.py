@@ -49,7 +49,7 @@ upstreams:
     credentials: [{{name: main, api_key: upstream-key-0123456789}}]
     timeouts: {{first_byte: 5s, idle: 5s}}
 models:
-  assistant: {{routes: [up/gpt-6-sol, up/gpt-6-luna]}}
+  assistant: {{routes: [up/gpt-6-sol, up/gpt-6-luna], patience: 0s}}
 keys:
 """
 

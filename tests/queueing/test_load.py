@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import sys
 import tracemalloc
 
 from headworks.core.queue import Queue
@@ -46,7 +47,12 @@ def test_a_waiting_call_is_small():
         assert (standing.in_flight, standing.size) == (0, 0)
         return used / CALLS
 
-    assert asyncio.run(story()) <= 3_000
+    tracer = sys.gettrace()
+    sys.settrace(None)  # a tracer keeps a frame object for each call that waits
+    try:
+        assert asyncio.run(story()) <= 3_000
+    finally:
+        sys.settrace(tracer)
 
 
 def test_the_queue_forgets_all_who_left():

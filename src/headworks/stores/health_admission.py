@@ -104,7 +104,7 @@ class Admission:
         else:
             track.praise(self._era, now)
             if track.crowd is not None:
-                track.crowd.grow(now - self._begun)
+                track.crowd.grow(self._begun, now)
 
     def _learn(self, error: UpstreamError, now: float) -> None:
         """Draw the conclusions from what the provider did."""

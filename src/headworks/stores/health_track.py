@@ -276,11 +276,11 @@ class Track:
         is_much = failures >= _SEVERAL and failures * _ONE_IN >= calls
         if not self.may_rest or not (is_told or is_much):
             return
-        under_way = self.in_flight + 1
+        under_way, share = self.in_flight + 1, failures / calls if failures else 1.0
         if self.crowd is not None:
-            self.crowd.cut(under_way, begun, now)
+            self.crowd.cut(under_way, begun, now, share, is_told=is_told)
         elif under_way > LEAST:
-            self.crowd = Crowd(under_way, self.latency.seconds, now)
+            self.crowd = Crowd(under_way, self.latency.seconds, now, share)
             _log.warning(
                 "%s has too much to do: %.0f calls at a time now", self.name, self.crowd.most
             )
