@@ -112,3 +112,16 @@ def test_it_ends_when_nobody_was_held_back_for_long():
     crowd.bind(100.0)
     assert not crowd.is_over(399.0)
     assert crowd.is_over(400.0)
+
+
+def test_what_a_provider_says_itself_is_not_taken_back():
+    """After `slow_down` calls stay few, whatever fails later, and the next sign counts at once."""
+    crowd = Crowd(100, 1.0, 0.0)
+    crowd.cut(70, 2.0, 2.0, 0.0001, is_told=True)
+    crowd.cut(49, 4.0, 4.0, 0.0001, is_told=True)
+    assert crowd.most == pytest.approx(34.3)
+    for second in range(6, 9):
+        crowd.cut(34, float(second), float(second), 1.0, is_told=True)
+    assert crowd.most < 15
+    crowd.cut(12, 20.0, 20.0, 0.5)
+    assert crowd.most < 10

@@ -56,7 +56,7 @@ class Crowd:
         self._before = float(under_way)
         self.most = self._goal = max(LEAST, _CUT * under_way)
         self._seconds, self._bound = seconds, now
-        self._in_vain, self._quiet = 0, -math.inf
+        self._in_vain, self._left, self._quiet = 0, 0, -math.inf
         self._try(share, now)
 
     def cut(
@@ -79,6 +79,8 @@ class Crowd:
         self._goal = max(self.most, _CUT * self._goal)
         self._bound = now
         self._try(share, now)
+        if is_told:  # what the provider says itself needs no trial
+            self._left, self._in_vain = 0, 0
 
     def grow(self, begun: float, now: float) -> None:
         """Allow more, since a call went well."""
