@@ -211,23 +211,6 @@ async def test_who_leaves_during_a_wait_is_not_asked_for(tmp_path, key, what):
     assert provider.asked == [what]
 
 
-async def test_who_leaves_while_waiting_for_a_connection_is_not_asked_for(tmp_path):
-    """A call that never got a connection costs the provider nothing."""
-    async with stage(tmp_path, connections=1) as (gateway, provider):
-        async with line_to(gateway.port) as first, line_to(gateway.port) as second:
-            first.writer.write(order("head", KEY))
-            await provider.standing.wait()
-            second.writer.write(order("other", KEY))
-            client = gateway.assembly.clients["up"]
-            await until(lambda: client.statistics().waiting == 1)
-            await leave(second, reset=True)
-            await until(lambda: client.statistics().waiting == 0)
-            provider.goes_on.set()
-            assert (await first.reply()).status == 200
-        await idle(gateway)
-    assert provider.asked == ["head"]
-
-
 @pytest.mark.parametrize("key", [KEY, LATE], ids=["cancel", "drain"])
 @pytest.mark.parametrize("how", ["rst", "half"])
 async def test_who_stops_reading_and_leaves_is_noticed(tmp_path, key, how):

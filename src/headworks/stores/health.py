@@ -179,7 +179,7 @@ class MemoryHealth:
         """Keep a place there for a call that waits as `refusal` says; the next waits longer."""
         now = self._clock.now()
         track = self._find(route, now)
-        if demand is not None and (track.bucket.levels or track.crowd is not None):
+        if demand is not None and (track.bucket.levels or track.concurrency is not None):
             track.bucket.line_up(demand)
         if track.pace is not None:
             track.pace.line_up(now, track.cool_until)
@@ -254,7 +254,7 @@ class MemoryHealth:
                     track.held_to(now),
                     _limits(track, now),
                     track.bucket.waiting,
-                    None if track.crowd is None else track.crowd.most,
+                    None if track.concurrency is None else track.concurrency.most,
                 )
             )
         return tuple(

@@ -103,8 +103,8 @@ class Admission:
             track.blame(self._era, "slow", now, is_slow=True)
         else:
             track.praise(self._era, now)
-            if track.crowd is not None:
-                track.crowd.grow(self._begun, now)
+            if track.concurrency is not None:
+                track.concurrency.grow(self._begun, now)
 
     def _learn(self, error: UpstreamError, now: float) -> None:
         """Draw the conclusions from what the provider did."""

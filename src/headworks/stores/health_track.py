@@ -8,7 +8,7 @@ from typing import Final, Literal
 from weakref import WeakValueDictionary
 
 from headworks.core.breaker import NEVER_OPEN, Breaker, BreakerRules, Forced
-from headworks.core.crowd import LEAST, Crowd
+from headworks.core.concurrency import LEAST, Concurrency
 from headworks.core.demand import Demand
 from headworks.core.latency import PeakMean
 from headworks.core.pace import EARLY, Lull, Pace
@@ -103,12 +103,24 @@ class Track:
         lull: The rest after a limit without advice, until a call goes well.
         pace: How fast calls may go, None for as fast as they come.
         bucket: What is left of the provider's limits.
-        crowd: How many calls may be under way, None for any number.
+        concurrency: How many calls may be under way, None for any number.
     """
 
     __slots__ = (
-        "account", "admitted", "begun", "breaker", "bucket", "cool_until", "crowd", "in_flight", "latency",
-        "lull", "name", "pace", "place", "unheard",
+        "account",
+        "admitted",
+        "begun",
+        "breaker",
+        "bucket",
+        "concurrency",
+        "cool_until",
+        "in_flight",
+        "latency",
+        "lull",
+        "name",
+        "pace",
+        "place",
+        "unheard",
     )  # fmt: skip
 
     def __init__(self, route: Route, place: Place, now: float) -> None:
@@ -122,7 +134,7 @@ class Track:
         self.cool_until = -math.inf
         self.lull: Lull | None = None
         self.pace: Pace | None = None
-        self.crowd: Crowd | None = None
+        self.concurrency: Concurrency | None = None
         self.begun, self.admitted = now, Tally(_RECENT)
         self.in_flight = self.unheard = 0
         if place.forced is not None:
@@ -147,8 +159,8 @@ class Track:
         wait = self._pause(now, in_line=in_line, met_limit=met_limit)
         if demand is not None and self.bucket.levels:
             wait = max(wait, self.bucket.wait(demand, now))
-        if self.crowd is not None:
-            wait = max(wait, self.crowd.wait(self.in_flight, self.bucket.ahead(demand)[0]))
+        if self.concurrency is not None:
+            wait = max(wait, self.concurrency.wait(self.in_flight, self.bucket.ahead(demand)[0]))
         if wait > EARLY:
             return Refusal("cooling", wait)
         if is_retry and not self.place.budget.left(now):
@@ -176,8 +188,8 @@ class Track:
             self.pace.take(now, in_line=in_line)
             if self.pace.is_over(now):
                 self.pace = None
-        if self.crowd is not None and self.crowd.is_over(now):
-            self.crowd = None
+        if self.concurrency is not None and self.concurrency.is_over(now):
+            self.concurrency = None
 
     def load(self, now: float) -> float:
         """Return the latency of late, times the calls in flight and this one, failures counted in.
@@ -266,7 +278,7 @@ class Track:
 
     def bind(self, now: float) -> None:
         """Note that a call was held back."""
-        for one in (self.pace, self.crowd):
+        for one in (self.pace, self.concurrency):
             if one is not None:
                 one.bind(now)
 
@@ -277,12 +289,12 @@ class Track:
         if not self.may_rest or not (is_told or is_much):
             return
         under_way, share = self.in_flight + 1, failures / calls if failures else 1.0
-        if self.crowd is not None:
-            self.crowd.cut(under_way, begun, now, share, is_told=is_told)
+        if self.concurrency is not None:
+            self.concurrency.cut(under_way, begun, now, share, is_told=is_told)
         elif under_way > LEAST:
-            self.crowd = Crowd(under_way, self.latency.seconds, now, share)
+            self.concurrency = Concurrency(under_way, self.latency.seconds, now, share)
             _log.warning(
-                "%s has too much to do: %.0f calls at a time now", self.name, self.crowd.most
+                "%s has too much to do: %.0f calls at a time now", self.name, self.concurrency.most
             )
 
     def find_unpaid(self, era: int, now: float) -> None:
@@ -302,7 +314,7 @@ class Track:
         self.breaker.force(state, now)
         if state == "closed":
             self.cool_until = -math.inf
-            self.lull = self.pace = self.crowd = None
+            self.lull = self.pace = self.concurrency = None
             self.bucket.forgive()
             self.account.force("closed", now)
             self.account.release(now)

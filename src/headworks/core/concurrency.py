@@ -1,9 +1,9 @@
 """How many calls may be under way at a route, since its provider had too many of them.
 
-Each sign of overload makes it 0.7 of what it was, each call that goes well lets it grow again: by
-one for each until it is where it was before, then by one (or a twentieth) for all of them together.
-So many routes before one provider come to equal shares (Chiu and Jain, "Analysis of the increase
-and decrease algorithms for congestion avoidance", 1989).
+Each sign of overload makes it 0.7 of what is under way, each call that goes well lets it grow
+again: by one for each up to 0.7 of what was allowed, then by one (or a twentieth) for all of them
+together. So many routes before one provider come to equal shares (Chiu and Jain, "Analysis of the
+increase and decrease algorithms for congestion avoidance", 1989).
 
 What was sent before a cut says nothing about what there is after it. Nor is every failure a sign
 of too many calls: where two cuts in a row do not help, because as large a share fails as before,
@@ -39,7 +39,7 @@ _PATIENCE: Final = 60.0
 """Cuts that do not help until they are taken back; seconds until it is tried again."""
 
 
-class Crowd:
+class Concurrency:
     """The calls under way at one route. `now` and `begun`, an attempt's beginning, are on one clock.
 
     Attributes:
