@@ -64,6 +64,8 @@ INVALID = (
     Case("no colon", get(b"/", b"Host: a", b"nonsense")),
     Case("no Host", get(b"/", b"X: a")),
     Case("two Hosts", get(b"/", b"Host: a", b"Host: a")),
+    Case("two keys", get(b"/", b"Host: a", b"Authorization: Bearer a", b"authorization: Bearer b")),
+    Case("two api-keys", get(b"/", b"Host: a", b"Api-Key: a", b"api-key: b")),
     Case("empty Host", get(b"/", b"Host:")),
     Case("Host with user", get(b"/", b"Host: a@b")),
     Case("Host with user and path", get(b"/", b"Host: a@b/c")),

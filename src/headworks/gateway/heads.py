@@ -75,7 +75,9 @@ _HOST = re.compile(
     rb"(?::[0-9]{1,5})?"
 )
 
-_ONCE = frozenset({b"host", b"content-length", b"transfer-encoding", b"expect", b"authorization"})
+_ONCE = frozenset(
+    {b"host", b"content-length", b"transfer-encoding", b"expect", b"authorization", b"api-key"}
+)
 """Fields that may stand in a head once at most: they decide how it is read, and for whom."""
 
 _LINE_REST = len(" HTTP/1.1") + 33
