@@ -19,12 +19,11 @@ help: ## Show this list
 demo: .venv/.demo ## See it work: simulator, gateway and the official client, then a report (ARGS=… for options)
 	@$(BIN)/headworks demo $(ARGS)
 
-test: .venv/.dev .cache/recordings/.done .venv-llmock/.installed ## Run all tests but the client matrix, with branch coverage (ARGS="-k name" for some of them, without the threshold)
+test: .venv/.dev .cache/recordings/.done .venv-llmock/.installed .venv-realmodel/.installed ## Run all tests but the client matrix, with branch coverage (ARGS="-k name" for some of them, without the threshold)
 	$(call say,tests)
 	@rm -f .coverage .coverage.*
-	@$(BIN)/coverage run -m pytest --ignore=tests/clients/matrix $(ARGS)
+	@$(BIN)/python -m pytest $(if $(ARGS),,-n logical --dist loadscope) --cov --cov-report= --cov-fail-under=0 --ignore=tests/clients/matrix $(ARGS)
 	$(call say,branch coverage of what is not fully covered)
-	@$(BIN)/coverage combine --quiet
 	@$(BIN)/coverage report $(if $(ARGS),--fail-under=0)
 
 test-clients: .venv/.dev ## Run the client matrix: official clients and frameworks, each in its own environment
@@ -67,7 +66,9 @@ lock: .venv-lock/.done ## Renew requirements/*.lock and the lock of the Node cli
 	@$(LOCK) $(ARGS) requirements/openai1.in -o requirements/openai1.lock
 	@$(LOCK) $(ARGS) pyproject.toml requirements/openai2.in -o requirements/openai2.lock
 	@$(LOCK) $(ARGS) requirements/frameworks.in -o requirements/frameworks.lock
+	@$(LOCK) $(ARGS) requirements/frameworks2.in -o requirements/frameworks2.lock
 	@$(LOCK) $(ARGS) requirements/llmock.in -o requirements/llmock.lock
+	@$(LOCK) --no-deps requirements/realmodel.in -o requirements/realmodel.lock
 	@$(LOCK) --no-deps --no-binary :all: requirements/recordings.in -o requirements/recordings.lock
 	@npm install --package-lock-only --ignore-scripts --no-audit --no-fund --silent --prefix tests/clients
 
@@ -109,6 +110,11 @@ clean: ## Remove everything that these targets made
 .venv-llmock/.installed: requirements/llmock.lock | .venv/.dev
 	$(call say,a judge of our retries (requirements/llmock.lock))
 	@$(BIN)/python -m tests.clients.elsewhere llmock
+	@touch $@
+
+.venv-realmodel/.installed: requirements/realmodel.lock | .venv/.dev
+	$(call say,a real model of 130 MB (requirements/realmodel.lock))
+	@$(BIN)/python -m tests.clients.elsewhere realmodel
 	@touch $@
 
 .venv/.docs: .venv/.demo requirements/docs.lock

@@ -32,7 +32,16 @@ LONG = 272_000
 TIERS = {"default": "", "batch": "_batches", "flex": "_flex", "priority": "_priority"}
 TIERS["ultrafast"] = "_ultrafast"
 MODALITIES = ("token", "audio_token", "image_token")
-OTHER_UNITS = "(second|character|video)"
+MEASURES = {
+    "audio_transcription": ("second", "input_cost_per_second"),
+    "audio_speech": ("character", "input_cost_per_character"),
+}
+"""What the models of a mode may be billed by in the place of tokens, and the field for it.
+
+Videos have no such price: what a second of them costs depends on their size.
+"""
+UNCOUNTED = {"audio_speech": "output_cost_per_second", "realtime": "input_cost_per_second"}
+"""What the models of a mode may be billed by and nobody counts: then their price is not known."""
 SNAPSHOT = re.compile(r"(.+)-\d{4}-\d{2}-\d{2}")
 BULLET = re.compile(r"^- (.*?)(?=^- |\Z)", re.MULTILINE | re.DOTALL)
 SHUTDOWN = re.compile(r"Announced shutdown\s+date:\s+(\d{4}-\d{2}-\d{2})")
@@ -117,7 +126,7 @@ def model(
         "input": row.get("max_input_tokens"),
         "output": row.get("max_output_tokens"),
         "prices": dated(past, prices(row), today, is_new=not before),
-        "bound": bool(modal(row)) and not modal(row, OTHER_UNITS),
+        "bound": bool(modal(row)) and bool(prices(row)) and not measured(row),
         "can": sorted(k.removeprefix("supports_") for k in row if k[:9] == "supports_" and row[k]),
         "endpoints": row.get("supported_endpoints", []),
         "shutdown": min(dates.values(), default=None),
@@ -127,18 +136,21 @@ def model(
 
 
 def prices(row: Mapping[str, Any]) -> list[dict[str, str | int]]:
-    """Return the token prices of a row, one entry per tier and length; empty when it has none.
+    """Return the prices of a row, one entry per tier and length; empty when it has none.
 
     Where audio or images have rates of their own, only the dearest standard rates are kept: no
     discount can be told from token counts that do not say which part is what.
     """
     found: list[dict[str, str | int]] = []
-    if row.get("input_cost_per_token") is None or modal(row, OTHER_UNITS):
+    measures = measured(row)
+    if row.get(UNCOUNTED.get(row.get("mode", ""), "")):
         return found
+    if row.get("input_cost_per_token") is None:
+        return [{"tier": "default", "above": 0, **measures}] if measures else found
     if modal(row):
         most = {side: dearest(row, side, "") for side in ("input", "output")}
         known = {key: usd(value) for key, value in most.items() if value is not None}
-        return [{"tier": "default", "above": 0, **known}]
+        return [{"tier": "default", "above": 0, **known, **measures}]
     for tier, suffix in TIERS.items():
         for above, word in ((0, ""), (LONG, "_above_272k_tokens")):
             end = word + suffix
@@ -155,15 +167,22 @@ def prices(row: Mapping[str, Any]) -> list[dict[str, str | int]]:
     return found
 
 
+def measured(row: Mapping[str, Any]) -> dict[str, str]:
+    """Return what a model is billed by in the place of tokens, per million of it."""
+    name, field = MEASURES.get(row.get("mode", ""), ("", ""))
+    rate = row.get(field)
+    return {name: usd(rate)} if rate else {}
+
+
 def dearest(row: Mapping[str, Any], side: str, end: str) -> Decimal | None:
     """Return the highest rate over text, audio and images: usage does not tell them apart."""
     rates = [row.get(f"{side}_cost_per_{kind}{end}") for kind in MODALITIES]
     return max((Decimal(rate) for rate in rates if rate is not None), default=None)
 
 
-def modal(row: Mapping[str, Any], units: str = "(audio|image)_token") -> list[str]:
-    """Return the price fields that make the plain token price too low, or none at all."""
-    return [k for k in row if re.match(f"(in|out)put_cost_per_{units}", k) and row[k]]
+def modal(row: Mapping[str, Any]) -> list[str]:
+    """Return the price fields that make the plain token price too low."""
+    return [k for k in row if re.match("(in|out)put_cost_per_(audio|image)_token", k) and row[k]]
 
 
 def usd(rate: Decimal | int) -> str:
@@ -175,7 +194,7 @@ def dated(
     past: list[dict[str, Any]], now: list[dict[str, str | int]], today: date, *, is_new: bool
 ) -> list[dict[str, Any]]:
     """Return the price history: `now` is appended with a date when it differs from the last."""
-    if is_new or not now:
+    if is_new or not past or not now:
         return now or past
     last = max((row.get("from", "") for row in past), default="")
     current = [

@@ -152,6 +152,7 @@ class _Stubborn:
     """A clock whose first waits do not end when they are cancelled, but when `released` is set."""
 
     now, time = SystemClock.now, SystemClock.time
+    call_later = staticmethod(SystemClock().call_later)
 
     def __init__(self) -> None:
         self.released = asyncio.Event()

@@ -87,7 +87,7 @@ async def test_a_stream_that_breaks_later_says_so(client, world):
         ("nobody", URL, CHAT, 401, "invalid_api_key"),
         ("app", URL, {**CHAT, "model": "gold"}, 403, "model_not_allowed"),
         ("app", "/v1/files", {}, 403, "path_not_allowed"),
-        ("app", "/v1/models/gold", None, 403, "path_not_allowed"),
+        ("app", "/v1/models/gold", None, 403, "model_not_allowed"),
         ("open", "/v1/organization/users", None, 403, "path_not_allowed"),
         ("open", URL, {}, 400, "invalid_request"),
         ("open", "/v2/x", None, 404, "path_not_found"),
@@ -328,7 +328,8 @@ async def test_too_large_a_body_is_refused(world):
             for _ in range(20):
                 yield b"x" * 1000
 
-        chunked = await client.post(URL, content=pieces())
+        kind = {"content-type": "application/json"}
+        chunked = await client.post(URL, content=pieces(), headers=kind)
 
     assert [code(r) for r in (declared, chunked)] == ["body_too_large"] * 2
 

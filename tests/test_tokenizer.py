@@ -165,3 +165,11 @@ def test_many_threads_may_count_at_once():
         thread.join()
 
     assert counts == [2] * 8
+
+
+def test_a_file_is_not_counted_as_text():
+    """A form with a file counts as sound or a picture would, not as a text of so many bytes."""
+    form = Request("POST", "/v1/audio/transcriptions", content=b"x" * 1000, model_at=(1, 2))
+    tokenizer = Tokenizer()
+    assert tokenizer.estimate(form) == Usage(5)
+    assert tokenizer.recount(form, "") == Usage(5)

@@ -13,14 +13,25 @@ from headworks._version import __version__
 
 if TYPE_CHECKING:
     from headworks.errors import CallError, ConfigurationError
+    from headworks.inprocess.aggregating import Aggregator, aggregate
     from headworks.inprocess.face import Headworks, open  # noqa: A004 - read as `headworks.open`
 
-__all__ = ["CallError", "ConfigurationError", "Headworks", "__version__", "open"]
+__all__ = [
+    "Aggregator",
+    "CallError",
+    "ConfigurationError",
+    "Headworks",
+    "__version__",
+    "aggregate",
+    "open",
+]
 
 _HOMES = {
+    "Aggregator": "headworks.inprocess.aggregating",
     "CallError": "headworks.errors",
     "ConfigurationError": "headworks.errors",
     "Headworks": "headworks.inprocess.face",
+    "aggregate": "headworks.inprocess.aggregating",
     "open": "headworks.inprocess.face",
 }
 

@@ -12,13 +12,14 @@ import msgspec
 
 from headworks.core.classify import classify
 from headworks.core.commit import is_met
-from headworks.core.convert import as_events
-from headworks.core.endpoints import endpoint, goes_on
+from headworks.core.endpoints import Endpoint, endpoint, goes_on, is_work, tells_batches
 from headworks.core.filtering import is_filtered
+from headworks.core.measures import MEASURES, USUAL, counted
 from headworks.core.pricing import dearer, parse_usage
 from headworks.core.said import said
+from headworks.core.sse import MOST_EVENT
 from headworks.core.stream_base import NOTHING, Reported, Stream, is_given, is_json
-from headworks.core.streams import open_stream
+from headworks.core.streams import largest_event, open_stream
 from headworks.core.tokens import guess
 from headworks.core.wire import media_type
 from headworks.errors import (
@@ -27,9 +28,11 @@ from headworks.errors import (
     DeadlineExceeded,
     MalformedResponse,
     Retry,
+    StreamTruncated,
     UpstreamError,
 )
 from headworks.ports import Admission, Estimator, Hold, Ledger, UpstreamResponse, Witness
+from headworks.reshaped import Gathered, gather, make_stream, raise_failure
 from headworks.types import (
     AT_FIRST_TOKEN,
     NO_USAGE,
@@ -47,6 +50,7 @@ class _Whole(msgspec.Struct):
     error: msgspec.Raw = NOTHING
     service_tier: Any = None
     status: Any = None
+    id: msgspec.Raw = NOTHING
 
 
 _decode_whole = msgspec.json.Decoder(_Whole).decode
@@ -71,6 +75,7 @@ class Answer(msgspec.Struct):
         first: The events that opening the stream has already brought, for the caller.
         relayed: What the caller reads, closed with the answer.
         witness: Sees what the caller is going to see, where it may tell of new ids.
+        tells_batches: It may tell what batches have used.
         admission: Learns how the attempt ended.
         route: Where it comes from, None for an answer of our own.
     """
@@ -90,6 +95,7 @@ class Answer(msgspec.Struct):
     first: bytes | None = None
     relayed: AsyncGenerator[bytes] | None = None
     witness: Witness | None = None
+    tells_batches: bool = False
     _source: AsyncIterator[bytes] | None = None
     _reported: Reported | None = None
     _is_filtered: bool = False
@@ -97,9 +103,16 @@ class Answer(msgspec.Struct):
     _has_begun: bool = False
 
     async def open(
-        self, most: int, commit: Commit = AT_FIRST_TOKEN, *, refuses_filtered: bool = False
+        self,
+        most: int,
+        commit: Commit = AT_FIRST_TOKEN,
+        *,
+        refuses_filtered: bool = False,
+        most_event: int = MOST_EVENT,
     ) -> None:
         """Read as far as the commit point; what would be over `most` bytes until then is refused.
+
+        So is an event of over `most_event` bytes, where events are usually smaller.
 
         Raises:
             AnswerFiltered: The provider's content filter stopped the answer, and that is refused.
@@ -108,29 +121,43 @@ class Answer(msgspec.Struct):
         request = self.call.request
         kind = endpoint(request.method, request.path)
         self.is_billed, self.must_be_json = _is_billed(request), kind.takes_model
-        self.is_owed = self.is_billed and bool(request.model) and not kind.is_free
+        self.is_owed = self.is_billed and is_work(request)
         told = dict(self.response.headers)
         self._is_coded = told.get(b"content-encoding", b"identity").lower() != b"identity"
         sent = media_type(told.get(b"content-type", b""))
         if sent == b"text/event-stream":
-            self._refuse_coded()
-            self.stream = open_stream(kind.dialect, request)
-            self.stream.mask = self.response.masked
-            self.stream.seen = None if self.witness is None else self.witness.event
-            self._source = self.response.chunks()
-            self.first = await self._hold(self.stream, most, commit)
+            await self._open_stream(kind, most, commit, most_event)
         elif request.stream and kind.dialect != "opaque":
             whole = self._seen(self._read_whole(await self.response.read(most)))
-            self._make_stream(open_stream(kind.dialect, request), whole)
-            self.whole = None
+            stream = open_stream(kind.dialect, request)
+            self.first = make_stream(stream, kind.dialect, whole)
+            self.stream, self.whole = stream, None
         elif self.is_billed and (self.must_be_json or sent == b"application/json"):
             self._seen(self._read_whole(await self.response.read(most)))
-        elif self.witness is not None and sent == b"application/json":
+        elif sent == b"application/json" and (self.witness is not None or tells_batches(request)):
+            self.tells_batches = tells_batches(request)
             self.whole = self._seen(await self.response.read(most))
         if self.is_billed and self.whole is not None and kind.dialect != "opaque":
             self._is_filtered = is_filtered(self.whole)
         if refuses_filtered and self.is_filtered:
             raise AnswerFiltered
+
+    async def _open_stream(self, kind: Endpoint, most: int, commit: Commit, largest: int) -> None:
+        """Read a stream as far as its commit point, or to its end where none was asked for."""
+        self._refuse_coded()
+        request = self.call.request
+        largest = largest_event(kind.dialect, request, largest, most)
+        self.stream = stream = open_stream(kind.dialect, request, largest)
+        stream.mask = self.response.masked
+        stream.seen = None if self.witness is None else self.witness.event
+        self._source = self.response.chunks()
+        if request.stream or not self.is_billed or kind.dialect == "opaque":
+            self.first = await self._hold(stream, most, commit)
+            return
+        whole = await gather(stream, self.events, most)
+        await self.response.drain(_DRAIN)
+        self.response, self.stream = Gathered(self.response), None
+        self._seen(self._read_whole(whole))
 
     async def _hold(self, stream: Stream, most: int, commit: Commit) -> bytes | None:
         """Return what has come when the stream becomes the caller's, None if it ended before."""
@@ -139,7 +166,6 @@ class Answer(msgspec.Struct):
         held: list[bytes] = []
         size = count = 0
         while (piece := await self.events()) is not None:
-            self._has_begun = True
             held.append(piece)
             size += len(piece)
             count += piece.count(b"\n\n")
@@ -150,11 +176,13 @@ class Answer(msgspec.Struct):
             if size > most:
                 raise MalformedResponse(f"The answer is larger than {most} bytes.")
         else:
-            _raise_failure(stream)
+            raise_failure(stream)
         return b"".join(held) or None
 
     async def events(self) -> bytes | None:
         """Return the next events for the caller, None when the stream has ended as it should.
+
+        After a `nudge` it may be none: b"".
 
         Raises:
             UpstreamError: The stream broke; all events before that were returned.
@@ -163,13 +191,23 @@ class Answer(msgspec.Struct):
         if stream is None or source is None:
             return None
         while not stream.is_over:
-            chunk = await (self._rest(source) if stream.is_said else anext(source, None))
+            try:
+                chunk = await (self._rest(source) if stream.is_said else anext(source, None))
+            except StreamTruncated:
+                if not stream.is_answered:
+                    raise
+                chunk = None
             out = stream.finish() if chunk is None else stream.feed(chunk)
-            if out:
+            if out or chunk == b"":
+                self._has_begun = self._has_begun or bool(out)
                 return out
         if stream.error is not None:
             raise stream.error
         return None
+
+    def nudge(self) -> None:
+        """Let whoever waits for `events` go on now, with what there is."""
+        self.response.nudge()
 
     async def _rest(self, source: AsyncIterator[bytes]) -> bytes | None:
         """Return what follows when all is said, None soon: not every provider says [DONE]."""
@@ -234,25 +272,6 @@ class Answer(msgspec.Struct):
         finally:
             await self.response.aclose()
 
-    def _make_stream(self, stream: Stream, whole: bytes) -> None:
-        """Make a whole answer a stream: official clients would take it for an empty one.
-
-        Raises:
-            MalformedResponse: It is no answer of this endpoint, or not a finished one.
-        """
-        events = as_events(
-            endpoint(self.call.request.method, self.call.request.path).dialect, whole
-        )
-        if events is None:
-            raise MalformedResponse("The provider sent JSON where a stream was asked for.")
-        self.first = stream.take(events)
-        if not stream.is_over:
-            stream.finish()
-        if stream.error is not None:
-            raise stream.error
-        _raise_failure(stream)
-        self.stream = stream
-
     def _seen(self, content: bytes) -> bytes:
         """Return a whole answer that whoever remembers ids has seen."""
         if self.witness is not None:
@@ -272,12 +291,18 @@ class Answer(msgspec.Struct):
             return content  # JSON of another shape is not ours to judge
         if is_given(whole.usage):
             self._reported = parse_usage(bytes(whole.usage), whole.service_tier)
-        if is_given(whole.error) and (self._reported is None or whole.status == "failed"):
+        if self._is_failure(whole):
             content = self.whole = self.response.masked(content)
             told = classify(200, (), content, now=0.0)
             if whole.status != "failed" or told.retry is not Retry.NEVER:
                 raise told
         return content
+
+    def _is_failure(self, whole: _Whole) -> bool:
+        """Return whether it is an error in the clothes of success: not a job that has one."""
+        if not is_given(whole.error) or (is_given(whole.id) and not self.must_be_json):
+            return False
+        return self._reported is None or whole.status == "failed"
 
     def _refuse_coded(self) -> None:
         """Raise if what is to be read is compressed: it was asked for as it is, none unpacks it."""
@@ -295,8 +320,14 @@ class Answer(msgspec.Struct):
         stream = self.stream
         reported = self._reported if stream is None else stream.reported
         if reported is None:
-            return *self._unreported(error), ()
+            return self._owed(error, ())
         usage, odd = reported
+        measures = self.hold.measures
+        if usage.tier in MEASURES:
+            is_priced = not odd and usage.tier in measures
+            return (usage, "exact", ()) if is_priced else self._owed(error, odd)
+        if USUAL not in measures and counted(self.call.request, measures, self.whole):
+            return self._owed(error, odd)
         if odd:
             return dearer(usage, self.recount(error)), "estimated", odd
         if usage.output:
@@ -305,14 +336,21 @@ class Answer(msgspec.Struct):
             self.estimator.learn(request, model, usage)
         return usage, "exact", ()
 
-    def _unreported(self, error: BaseException | None) -> tuple[Usage, Certainty]:
-        """Return what is booked where the provider says nothing of usage."""
+    def _owed(
+        self, error: BaseException | None, odd: tuple[str, ...]
+    ) -> tuple[Usage, Certainty, tuple[str, ...]]:
+        """Count what is to be paid, in the measure that it is billed in."""
         if not self.is_owed:
-            return NO_USAGE, "exact"
-        used, request = self.recount(error), self.call.request
+            return NO_USAGE, "exact", ()
+        request = self.call.request
+        found = counted(request, self.hold.measures, self.whole)
+        if found is not None:
+            return found.usage, "exact" if found.is_exact else "estimated", odd
+        used = self.recount(error)
         if goes_on(request):  # what it comes to is told later, to whoever looks, and billed here
-            return dearer(used, self.estimator.estimate(_as_sent(request, self.route))), "unknown"
-        return used, "estimated"
+            most = self.estimator.estimate(_as_sent(request, self.route))
+            return dearer(used, most), "unknown", odd
+        return used, "estimated", odd
 
     def recount(self, error: BaseException | None) -> Usage:
         """Count what the provider did not say: never less than what was seen."""
@@ -342,13 +380,6 @@ def _announced(response: UpstreamResponse) -> int:
     return guess(int(length)) if length.isdigit() else 0
 
 
-def _raise_failure(stream: Stream) -> None:
-    """Raise what the provider says went wrong, if another attempt may go well."""
-    failure = stream.failure
-    if failure is not None and failure.retry is not Retry.NEVER:
-        raise failure
-
-
 def charge(call: Call, usage: Usage, cost: int | None) -> None:
     """Add an attempt's tokens and cost to its call's; one unknown price makes the sum unknown."""
     call.tokens += usage.input + usage.output
@@ -360,5 +391,8 @@ def _is_billed(request: Request) -> bool:
 
     What is read, cancelled or deleted later repeats the usage of the request that made it.
     """
-    names_nothing_readable = bool(request.content) and not request.fields
-    return request.method == "POST" and bool(request.model or names_nothing_readable)
+    if request.method != "POST":
+        return False
+    has_body = bool(request.content) or request.upload is not None
+    names_nothing_readable = has_body and not request.fields
+    return bool(request.model) or names_nothing_readable or is_work(request)

@@ -1,12 +1,26 @@
 """One attempt: leave to make it, and what is booked if it fails."""
 
+import asyncio
+from dataclasses import replace
+
 import msgspec
 
 from headworks.answer import Answer, charge
+from headworks.core.batches import Finished, finished
+from headworks.core.measures import counted
 from headworks.core.pricing import dearer
-from headworks.errors import CallError, DeadlineExceeded, UpstreamError
+from headworks.errors import (
+    CallerError,
+    CallError,
+    DeadlineExceeded,
+    LedgerUnavailable,
+    UploadNotKept,
+    UpstreamError,
+)
 from headworks.ports import Admission, Hold
 from headworks.types import NO_USAGE, Call, GivenUp, Route, Usage
+
+_MOST_BATCHES = 10_000
 
 
 class Attempt(msgspec.Struct):
@@ -49,11 +63,62 @@ def book_failure(
     elif answer is not None and answer.can_be_counted(error):
         answer.book(outcome, error)
     else:
-        most = estimate if answer is None else dearer(estimate, answer.recount(error))
+        measured = counted(call.request, hold.measures, None)
+        if measured is not None:
+            most = measured.usage
+        else:
+            most = estimate if answer is None else dearer(estimate, answer.recount(error))
         charge(call, most, hold.settle(most, "unknown", outcome))
 
 
+async def book_batches(answer: Answer, known: set[str]) -> None:
+    """Book the batches that an answer shows to be over, each once, for whoever sees it first.
+
+    A row stands under the batch's own id, so that the ledger itself takes it only once; one that it
+    cannot take now is booked when the batch is looked at again. What is begun is done, though the
+    caller leave meanwhile.
+    """
+    route, ledger = answer.route, answer.ledger
+    if answer.whole is None or route is None:
+        return
+    for batch in finished(answer.whole):
+        name = f"{route.upstream}/{batch.id}"
+        if name in known or ledger.knows(name):
+            continue
+        if len(known) >= _MOST_BATCHES:
+            known.clear()
+        known.add(name)  # before the wait: others may be looking at it in this moment
+        booking = asyncio.ensure_future(_book_batch(answer, route, name, batch))
+        try:
+            is_booked = await asyncio.shield(booking)
+        except asyncio.CancelledError:
+            await asyncio.wait([booking])
+            raise
+        if not is_booked:
+            known.discard(name)
+
+
+async def _book_batch(answer: Answer, route: Route, name: str, batch: Finished) -> bool:
+    """Book one batch; return whether the ledger could take it."""
+    call = answer.call
+    request = msgspec.structs.replace(call.request, method="GET", model=batch.model, fields={})
+    row = Call(name, request, call.started, call.time, call.caller, attempts=1)
+    is_known = batch.certainty != "unknown"  # else no price says what it has cost
+    there = replace(route, model=batch.model if is_known else "")
+    try:
+        hold = await answer.ledger.hold(row, there, batch.usage)
+    except LedgerUnavailable:
+        return False
+    charge(call, batch.usage, hold.settle(batch.usage, batch.certainty, "batch", batch.odd))
+    return True
+
+
 def _is_unsent(error: BaseException) -> bool:
-    """Return whether no byte of the request has left; a cancellation says so by its cause."""
+    """Return whether there was no whole request; a cancellation says so by its cause.
+
+    What the caller is to blame for ended its own upload.
+    """
     fact = error if isinstance(error, CallError) else error.__cause__
-    return isinstance(fact, UpstreamError | DeadlineExceeded) and not fact.sent
+    if isinstance(fact, UpstreamError | DeadlineExceeded):
+        return not fact.sent
+    return isinstance(fact, CallerError | UploadNotKept)

@@ -18,6 +18,7 @@ from headworks.context.summaries import Summaries
 from headworks.context.windows import Windows
 from headworks.core.backoff import Backoff
 from headworks.core.budget import Budget, Owner
+from headworks.core.buffering import Buffers
 from headworks.core.groups import Conditions
 from headworks.core.hedging import Hedges
 from headworks.core.pricing import Price, flat_price
@@ -30,8 +31,10 @@ from headworks.observe.journal import Journals
 from headworks.observe.log import Redaction
 from headworks.observe.metrics import Metrics
 from headworks.observe.tags import TagRedaction
-from headworks.ports import Alerts, Clock, Context, Journal, Keys, Random
+from headworks.ports import Alerts, Clock, Context, Guard, Journal, Keys, Random
 from headworks.relay import Relay
+from headworks.session import Sessions
+from headworks.stores.apart import SessionGuard
 from headworks.stores.budget_alerts import ToldAlerts, alerts_path
 from headworks.stores.budgeted import BudgetedLedger
 from headworks.stores.budgets import MemoryBudgets
@@ -55,6 +58,7 @@ from headworks.wiring.budgets import Extents
 from headworks.wiring.homes import homes
 from headworks.wiring.limits import longest_answer, longest_call
 from headworks.wiring.routes import listed_window, router, said_windows, ways
+from headworks.wiring.sockets import sessions
 from headworks.wiring.standing import with_standing
 from headworks.wiring.upstreams import client_of, place_of, provider_of, rules_of
 
@@ -262,24 +266,40 @@ class Assembly:
             health=self.health,
             homes=homes(config, self.homes_file),
             hedges=self.hedges,
+            most_event=config.stream.max_event,
         )
         return Engine(
             keys=self._trust(self.keys),
             prompts=NoPrompts(),
-            guards=(),
+            guards=self._guards(config),
             context=self._context(config, dispatcher),
             listing=ModelListing(sorted(config.models), int(self.clock.time())),
             cache=NoCache(),
             estimator=self.tokenizer,
             limits=self.queue,
             dispatcher=dispatcher,
-            relay=Relay(NoFilter(), self.clock),
+            relay=Relay(
+                NoFilter(),
+                self.clock,
+                config.stream.keep_alive,
+                _buffers(config),
+                self._sessions(config, dispatcher),
+            ),
             journal=self.journals,
             clock=self.clock,
             random=self.random,
             redact=TagRedaction(self.redaction).redact,
             idempotency=self.idempotency if config.idempotency.keep else NoIdempotency(),
         )
+
+    def _guards(self, config: Config) -> tuple[Guard, ...]:
+        if config.provider_sessions == "allow":
+            return ()
+        return (SessionGuard(config.limits, self.budgets),)
+
+    def _sessions(self, config: Config, dispatcher: Dispatcher) -> Sessions:
+        rules = config.server.websocket
+        return sessions(dispatcher, self.limits, self.ledger, self.journals, rules)
 
     def _conditions(self) -> Conditions:
         """Return what the order of a group's routes depends on, as it is at each call."""
@@ -327,6 +347,11 @@ def _tell_end(task: "asyncio.Task[None]") -> None:
         _log.error("%s ended unforeseen", task.get_coro(), exc_info=task.exception())
 
 
+def _buffers(config: Config) -> Buffers:
+    models = {name: model.buffering for name, model in config.models.items()}
+    return Buffers(config.stream.buffering, models)
+
+
 def _idempotency(config: Config, clock: Clock) -> SqliteIdempotency:
     is_synced = config.ledger.survives_power_cut
     return SqliteIdempotency(idempotency_path(config.store), clock, is_synced=is_synced)
@@ -355,6 +380,6 @@ def _all_budgets(config: Config, stored: Mapping[Owner, Budget]) -> dict[Owner, 
 
 def _overlay(config: Config) -> Mapping[str, Price]:
     return {
-        name: flat_price(price.input, price.output, price.cached)
+        name: flat_price(price.input, price.output, price.cached, price.measures)
         for name, price in config.prices.items()
     }

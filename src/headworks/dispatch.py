@@ -10,13 +10,28 @@ from headworks.core.budget import BudgetExceeded
 from headworks.core.cost_bound import CostUnbounded
 from headworks.core.course import Course
 from headworks.core.demand import Demand
-from headworks.core.endpoints import endpoint, is_repeatable, timed, waits
+from headworks.core.endpoints import (
+    can_go_out,
+    endpoint,
+    is_repeatable,
+    timed,
+    waits,
+)
 from headworks.core.fixed_answer import fixed_answer
 from headworks.core.hedging import Hedges
 from headworks.core.pace import EARLY
 from headworks.core.pricing import ModelUnpriced
 from headworks.core.selection import Choice, choose, is_near, unavailable
-from headworks.core.trail import note, out_of_time, passed_over, tried, unaffordable
+from headworks.core.sse import MOST_EVENT
+from headworks.core.trail import (
+    PASSED,
+    note,
+    out_of_time,
+    passed_over,
+    tell_passed,
+    tried,
+    unaffordable,
+)
 from headworks.core.way import Way
 from headworks.errors import CallError, DeadlineExceeded, Retry, UpstreamError
 from headworks.hedging import Hedging
@@ -51,6 +66,7 @@ class Dispatcher:
     Attributes:
         most: The largest answer, in bytes, that is read whole.
         hedges: What has been learned of answers that are late, and spent on them.
+        most_event: The largest event of a stream, where events are usually smaller.
     """
 
     router: Router
@@ -64,6 +80,7 @@ class Dispatcher:
     health: Health
     homes: Homes
     hedges: Hedges = field(default_factory=Hedges)
+    most_event: int = MOST_EVENT
 
     async def dispatch(self, call: Call, estimate: Usage) -> Answer:
         """Return the first answer that begins; after that there is no second try.
@@ -211,12 +228,14 @@ class Dispatcher:
         if has_turned and retry is Retry.NEVER:
             retry = Retry.OTHER_ROUTE
         # What the provider may have done is not asked for twice: it could be done twice.
-        may_repeat = not error.sent or error.is_answer or is_repeatable(call.request)
+        is_here = can_go_out(call.request)
+        may_repeat = is_here and (not error.sent or error.is_answer or is_repeatable(call.request))
         is_gone = call.presence.is_gone
         at, step = self._situation(call, course), None
         cause = "no other works" if way.has_other and not at.has_other else ""
         cause = f"on {error.failure}" if has_turned and at.has_other else cause
         cause = "caller gone" if is_gone else cause
+        cause = cause if is_here else PASSED
         if may_repeat and not is_gone:
             step = self.backoff.next(retry, error.retry_after, self.random.random(), at)
         if step is not None and not step.other_route:
@@ -224,6 +243,8 @@ class Dispatcher:
             if refusal is not None and not is_near(refusal, step.wait):
                 step, cause = held_back(refusal, at, course.held), refusal.reason
         call.trail.append(tried(way.route, error, step, at, may_repeat=may_repeat, cause=cause))
+        if not is_here:
+            tell_passed(error)
         if len(course.failures) == 1:
             call.trail += course.plan.unfit_behind
         return step
@@ -273,6 +294,7 @@ class Dispatcher:
                 self.most,
                 course.plan.commit,
                 refuses_filtered=self._refuses_filtered(call, course),
+                most_event=self.most_event,
             )
             admission.answered()
         except BaseException as error:

@@ -5,8 +5,14 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
+from msgspec.structs import replace
+
 from headworks.absent import NoIdempotency
 from headworks.answer import Answer
+from headworks.core.client_tokens import check_path, tagged
+from headworks.core.endpoints import endpoint, must_be_kept
+from headworks.core.naming import models_within, two_models
+from headworks.core.routing import not_administered
 from headworks.core.wire import error_response, retry_headers
 from headworks.dispatch import Dispatcher
 from headworks.errors import CallError, InternalError, ModelNotAllowed, PathNotAllowed
@@ -81,10 +87,10 @@ class Engine:
             presence=presence or Presence(),
         )
         try:
-            call.caller = caller = self.keys.authenticate(key)
+            caller = self._authenticate(call, key)
+            request = await self._complete(call) if request.upload else request
             authorise(caller, request)
-            known = self.listing.answer(request, caller) or await self.idempotency.claim(call)
-            if known is not None:
+            if known := self.listing.answer(request, caller) or await self.idempotency.claim(call):
                 yield self.relay.known(known, call)
                 return
             request = await self.prompts.resolve(call.request, caller)
@@ -99,7 +105,7 @@ class Engine:
             estimate = self.estimator.estimate(request)
             reservation = await self.limits.reserve(call, estimate)
             try:
-                async with await self._dispatch(call, estimate) as answer:
+                async with await self.relay.wait(self._dispatch(call, estimate), call) as answer:
                     response = await self.relay.relay(answer, call)
                     yield await self.idempotency.record(call, response)
             finally:
@@ -110,6 +116,24 @@ class Engine:
             raise
         finally:
             self._end(call)
+
+    def _authenticate(self, call: Call, key: Secret | None) -> Caller:
+        """Note whose call it is, and for whom."""
+        call.caller = caller = self.keys.authenticate(key)
+        call.request = tagged(call.request, caller)
+        return caller
+
+    async def _complete(self, call: Call) -> Request:
+        """Return the request with all that decides about it, though it stand behind a file."""
+        upload = call.request.upload
+        if upload is not None and must_be_kept(call.request, upload):
+            await upload.keep()
+            named, fields = call.request.model, {**upload.fields}
+            call.request = replace(call.request, fields=fields, model_at=upload.model_at)
+            if named and call.request.model != named:
+                raise two_models()
+            call.asked = call.request.model
+        return call.request
 
     def _end(self, call: Call) -> None:
         """Let those go on who wait for the call, and record it."""
@@ -147,23 +171,45 @@ class Engine:
 def authorise(caller: Caller, request: Request) -> None:
     """Return if the caller may make this request.
 
+    Raises:
+        ModelNotAllowed: As `authorise_model`.
+        PathNotAllowed: Likewise; or the path is none for client tokens, or for keys without a scope.
+    """
+    if caller.token is not None:
+        check_path(request)
+    if request.is_admin:
+        if "admin" not in caller.scopes:
+            raise not_administered()
+        return
+    authorise_model(caller, request)
+
+
+def authorise_model(caller: Caller, request: Request) -> None:
+    """Return if the caller may use the model of this request.
+
     A key that is restricted to models may only make requests that name one of them: of any other
-    request we cannot tell which model it would use.
+    request we cannot tell which model it would use. What is asked for over a connection is looked at
+    each time.
 
     Raises:
         ModelNotAllowed: The request names a model that the key may not use.
         PathNotAllowed: The key is restricted to models and the request names none.
     """
-    models = caller.models
-    if models is None or request.model in models or request.path == "/v1/models":
+    models, model = caller.models, request.model
+    if models is None or request.path == "/v1/models" or (request.socket and not model):
         return
-    if request.path.removeprefix("/v1/models/") in models:
+    is_allowed = model in models or request.path.removeprefix("/v1/models/") in models
+    if is_allowed and request.fields:
+        is_opaque = not endpoint(request.method, request.path).takes_model
+        within = models_within(request.fields, everywhere=is_opaque)
+        model = next((one for one in within if one not in models), "")
+        is_allowed = not model
+    if is_allowed:
         return
     allowed = ", ".join(sorted(models))
-    if request.model:
+    if model:
         raise ModelNotAllowed(
-            f"The key {caller.name!r} may not use the model {request.model[:128]!r}; "
-            f"it may use {allowed}.",
+            f"The key {caller.name!r} may not use the model {model[:128]!r}; it may use {allowed}.",
             param="model",
         )
     raise PathNotAllowed(

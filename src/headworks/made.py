@@ -31,6 +31,9 @@ class _Made:
         """Return nothing: all of it is read at once."""
         return b""
 
+    def nudge(self) -> None:
+        """Do nothing: nobody waits."""
+
     def masked(self, content: bytes) -> bytes:
         """Return it as it is: nobody was shown anything."""
         return content
@@ -62,6 +65,7 @@ class _NoHold:
     """The row of an answer that is no attempt."""
 
     is_open = False
+    measures: frozenset[str] = frozenset()
 
     def settle(
         self, usage: Usage, certainty: Certainty, outcome: str, odd: tuple[str, ...] = ()

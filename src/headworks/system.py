@@ -4,6 +4,7 @@ import asyncio
 import random  # noqa: TID251 - here chance comes in
 import secrets
 import time
+from collections.abc import Callable
 
 
 class SystemClock:
@@ -15,6 +16,10 @@ class SystemClock:
     async def sleep(self, seconds: float) -> None:
         """Wait."""
         await asyncio.sleep(seconds)  # noqa: TID251 - here time comes in
+
+    def call_later(self, seconds: float, callback: Callable[[], None]) -> Callable[[], None]:
+        """Call back in the running loop after so long; return what prevents that."""
+        return asyncio.get_running_loop().call_later(seconds, callback).cancel
 
 
 class SystemRandom:

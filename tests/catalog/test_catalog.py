@@ -11,7 +11,7 @@ import pytest
 from headworks.catalog import PATH, load
 from headworks.catalog.prices import Prices
 from headworks.catalog.rows import PriceRow, complete, effective, nano
-from headworks.core.pricing import cost, flat_price
+from headworks.core.pricing import cost, covers, flat_price
 from headworks.errors import ConfigurationError
 from headworks.testing import FakeClock
 from headworks.types import Usage
@@ -126,11 +126,39 @@ def test_snapshots_and_fine_tuned_models_are_found(name, listed):
         assert load().price(name, TODAY) is None
 
 
-@pytest.mark.parametrize("name", ["gpt-6.2-sol", "whisper-1", "o1-preview-2024-09-12", "sora-2"])
+@pytest.mark.parametrize(
+    "name", ["gpt-6.2-sol", "gpt-4o-mini-tts", "o1-preview-2024-09-12", "sora-2"]
+)
 def test_an_unknown_price_is_none_and_not_zero(name):
     """A model that we know but whose price we do not is unpriced, never free."""
     assert load().model(name) is not None
     assert load().price(name, TODAY) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "usage", "nano_dollars"),
+    [
+        ("whisper-1", Usage(60, tier="second"), 6_000_000),  # $0.006 a minute
+        ("tts-1-hd", Usage(1000, tier="character"), 30_000_000),
+        ("gpt-4o-transcribe", Usage(60, tier="second"), 6_000_000),
+        ("gpt-4o-transcribe", Usage(1000, 100), 3_500_000),
+    ],
+)
+def test_sound_and_speech_have_the_prices_that_are_published(name, usage, nano_dollars):
+    """Models that bill by the second or character need no price in the configuration."""
+    price = load().price(name, TODAY)
+
+    assert price is not None
+    assert covers(price, usage)
+    assert cost(price, usage) == nano_dollars
+
+
+def test_what_is_billed_by_the_second_has_no_price_for_tokens():
+    """A model of which only the price of a second is known is not free of charge by tokens."""
+    price = load().price("whisper-1", TODAY)
+
+    assert price is not None
+    assert not covers(price, Usage(1000))
 
 
 def test_what_is_free_is_said_to_be_free():

@@ -17,7 +17,9 @@ from headworks.cli.keys import app
 from headworks.config.loading import load
 from headworks.config.schema import Grant as Grant_
 from headworks.config.schema_budgets import Budget
+from headworks.config.schema_limits import ModelLimits
 from headworks.config.schema_queue import KeyLimits
+from headworks.config.schema_stream import Buffered
 from headworks.core.budget import Budget as BudgetTerms
 from headworks.core.grants import Grant
 from headworks.core.keys import parse
@@ -231,11 +233,14 @@ EVERYTHING = (
     *("--project", "2024", "--model", "a", "--model", "b", "--rpm", "60", "--tpm", "1000"),
     *("--rpd", "70", "--tpd", "2000", "--parallel", "8", "--reserve", "strict", "--queue", "0"),
     *("--model-limits", "b:70:tpm=5,rpd=3", "--model-limits", "c:parallel=1"),
+    *("--buffer", "words", "--max-delay", "20ms"),
     *("--priority", "background", "--budget", "10.50", "--budget-per", "day"),
     *("--budget-time-zone", "Europe/Berlin", "--budget-soft", "90", "--budget-soft", "50"),
     *("--budget-hard", "--budget-unpriced", "flag", "--budget-reserve", "strict"),
     *("--expires", "2096-01-01", "--on-disconnect", "drain"),
-    *("--on-ledger-failure", "refuse", "--unpriced", "refuse"),
+    *("--on-ledger-failure", "refuse", "--unpriced", "refuse", "--scope", "admin"),
+    *("--client-tokens", "15m", "--client-tokens-rpm", "6", "--client-tokens-tpm", "700"),
+    *("--client-tokens-rpd", "50", "--client-tokens-tpd", "900", "--client-tokens-parallel", "2"),
 )
 IN_A_FILE = """\
 upstreams: {openai: {base_url: "https://x.example/v1", credentials: [{name: main, api_key: sk-simulator}]}}
@@ -254,6 +259,9 @@ keys:
     on_disconnect: drain
     on_ledger_failure: refuse
     unpriced: refuse
+    scopes: [admin]
+    client_tokens: {max_expiry: 15m, limits: {rpm: 6, tpm: 700, rpd: 50, tpd: 900, parallel: 2}}
+    stream: {buffer: words, max_delay: 20ms}
 """
 
 
@@ -265,11 +273,13 @@ def stored(folder) -> list[Grant]:
 def test_every_setting_of_a_configured_key_is_an_option():
     """What is said in a file can be said here, settings of a later day included."""
     said = {option.path for option in OPTIONS}
-    own = {"name", "limits", "budget"}
+    own = {"name", "limits", "budget", "client_tokens", "stream"}
     found = {one.name for one in msgspec.structs.fields(Grant_)} - own
     found |= {f"limits.{one.name}" for one in msgspec.structs.fields(KeyLimits)}
     found |= {f"budget.{one.name}" for one in msgspec.structs.fields(Budget)}
-    assert said == found
+    found |= {f"client_tokens.limits.{one.name}" for one in msgspec.structs.fields(ModelLimits)}
+    found |= {f"stream.{one.name}" for one in msgspec.structs.fields(Buffered)}
+    assert said == found | {"client_tokens.max_expiry"}
 
 
 def test_a_key_made_here_is_the_key_of_a_file(folder, run, monkeypatch):

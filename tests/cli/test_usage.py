@@ -223,6 +223,7 @@ def test_models_are_listed_with_prices_and_ends():
     assert [line.split()[1] for line in text.splitlines() if line.startswith("gpt-6.2-sol")] == [
         "?"
     ]
+    assert "100.00 / 1M seconds" in run("models", "list", "whisper-1")
 
     everything = json.loads(run("models", "list", "--all", "--json"))["models"]
     living = json.loads(run("models", "list", "--json"))["models"]

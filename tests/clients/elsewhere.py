@@ -11,18 +11,20 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
-PYTHONS = ("openai1", "openai2", "frameworks")
+PYTHONS = ("openai1", "openai2", "frameworks", "frameworks2")
 """The environments for Python: each has a lock in requirements/ and a folder of its own."""
 NODE_LOCK = HERE / "package-lock.json"
 _NO_NODE = (
     "{} is missing: the official Node client is one of the judges of this gateway. "
     "Install it, on Debian and Ubuntu by `apt-get install nodejs npm`."
 )
+_AS_LOCKED = ["-qq", "--disable-pip-version-check", "--require-hashes", "--no-deps", "--no-compile"]
 _SCRIPT_SECONDS = 240
 _OURS = ("OPENAI_", "PYTHON", "LANGCHAIN_", "LANGSMITH_", "LOGFIRE_")
 
@@ -39,9 +41,9 @@ def python_with(name: str) -> Path:
     stamp = folder / ".installed"
     wanted = _digest(python_lock(name), sys.version)
     if not (stamp.is_file() and stamp.read_text() == wanted):
-        _run([sys.executable, "-m", "venv", "--clear", str(folder)])
-        install = ["install", "-qq", "--disable-pip-version-check", "--require-hashes"]
-        _run([str(python), "-m", "pip", *install, "-r", str(python_lock(name))])
+        _run([sys.executable, "-m", "venv", "--clear", "--without-pip", str(folder)])
+        pip = [sys.executable, "-m", "pip", "--python", str(python), "install", *_AS_LOCKED]
+        _run([*pip, "-r", str(python_lock(name))])
         stamp.write_text(wanted)
     return python
 
@@ -90,9 +92,15 @@ def _run(command: list[str], cwd: Path | None = None) -> None:
     assert done.returncode == 0, f"{' '.join(command)}\n{(done.stdout + done.stderr)[-4000:]}"
 
 
+def install(named: list[str]) -> None:
+    """Install these environments, or all that the matrix needs, beside each other."""
+    with ThreadPoolExecutor() as pool:
+        installed = [pool.submit(python_with, name) for name in named or PYTHONS]
+        if not named:
+            node_with_packages()
+    for environment in installed:
+        environment.result()
+
+
 if __name__ == "__main__":
-    named = sys.argv[1:]
-    if not named:
-        node_with_packages()
-    for environment in named or PYTHONS:
-        python_with(environment)
+    install(sys.argv[1:])

@@ -13,11 +13,13 @@ from pathlib import Path
 from typing import IO, Any
 
 from headworks.simulator import FaultRule, SimulatedModel, SimulatorConfig
-from headworks.simulator.config import Ending
+from headworks.simulator.config import BatchPace, Ending
 
 MODEL = "gpt-6-sol"
 EMBEDDER = "text-embedding-3-small"
 MESSAGES: list[Any] = [{"role": "user", "content": "What does a headworks do?"}]
+WAYS = ("chat", "responses")
+"""The API's two ways to ask, as far as an app has both."""
 CUTS: tuple[Ending, ...] = ("fin", "rst", "clean")
 """How a connection ends in mid-answer: closed, reset, or ended as if all were well."""
 CUT_AT = range(11)
@@ -32,6 +34,7 @@ FAULTS = (
     FaultRule("stall_after", after=3, model="stalls"),
     FaultRule("stall_after", after=1, model="holds"),
     FaultRule("hang_before_head", model="hangs"),
+    FaultRule("slow_first_token", seconds=1.0, model="thinks"),
     FaultRule("malformed_chunk", after=3, model="garbles"),
     FaultRule("error_event", after=3, code="server_error", model="gives-up"),
     FaultRule("json_instead_of_stream", model="never-streams"),
@@ -40,6 +43,7 @@ FAULTS = (
     FaultRule("status", status=500, model="fails"),
     FaultRule("status", status=503, html=True, model="fails-in-html"),
     FaultRule("status", status=500, model="fails-once", times=1),
+    *(FaultRule("status", status=500, model=f"recovers-{way}", times=1) for way in WAYS),
     FaultRule("reset_before_head", model="hangs-up"),
     FaultRule("status", status=429, code="insufficient_quota", model="unpaid"),
     FaultRule("status", status=429, retry_after=90.0, code="rate_limit_exceeded", model="busy"),
@@ -48,6 +52,7 @@ FAULTS = (
 PRACTICE = SimulatorConfig(
     seed=7,
     faults=FAULTS,
+    batches=BatchPace(validating=0.2, lines_per_second=5.0),
     models={**dict.fromkeys(fault.model for fault in FAULTS), "narrow": SimulatedModel(context=20)},
 )
 NO_FAULT = "slow_first_token=0"

@@ -85,7 +85,7 @@ def test_every_key_takes_effect():
     assert openai.proxy.reveal() == "http://user:p%40ss-4821@proxy:3128"
     assert openai.ca_file == BASE.parent / "ca.pem"
     assert openai.connections == 7
-    assert local.connections == 1000
+    assert local.connections == 10_000
     assert config.models["assistant"].patience == 0.0
     assert config.models["assistant"].routes == (
         RouteConfig("openai", "gpt-6-sol", Timeouts(connect=1.0, first_byte=20.0, total=300.0)),
@@ -162,7 +162,7 @@ def key(**fields):
 
 PROBLEMS = [
     Case("sever: {}", "headworks.yaml:1: sever: unknown key, did you mean 'server'?"),
-    Case("zzz: 1", "headworks.yaml:1: zzz: unknown key; known are environment, server, store, coordination, key_pepper, log, retry, ledger, idempotency, queue, unknown_ids, upstreams, models, keys, limits, budget, projects, users, tags, prices, capabilities"),
+    Case("zzz: 1", "headworks.yaml:1: zzz: unknown key; known are environment, server, store, coordination, key_pepper, log, retry, ledger, idempotency, stream, queue, unknown_ids, provider_sessions, upstreams, models, keys, limits, budget, projects, users, tags, prices, capabilities"),
     Case("[a]", "headworks.yaml:1: expected a mapping of names to values"),
     Case("text", "headworks.yaml:1: expected a mapping of names to values"),
     Case("server: 5", "headworks.yaml:1: server: expected a mapping, not a whole number"),
@@ -208,7 +208,7 @@ PROBLEMS = [
     Case("prices: {m: {input: -1, output: 1}}", "headworks.yaml:1: prices.m.input: not a price; write US dollars per million tokens, such as 1.25"),
     Case("prices: {m: {input: 1}}", "headworks.yaml:1: prices.m.output: is missing"),
     Case("", "HEADWORKS__SERVER__LISTN: server.listn: unknown key, did you mean 'listen'?", {"HEADWORKS__SERVER__LISTN": "x"}),
-    Case("", "HEADWORKS__NOPE: nope: unknown key; known are environment, server, store, coordination, key_pepper, log, retry, ledger, idempotency, queue, unknown_ids, upstreams, models, keys, limits, budget, projects, users, tags, prices, capabilities", {"HEADWORKS__NOPE": "x"}),
+    Case("", "HEADWORKS__NOPE: nope: unknown key; known are environment, server, store, coordination, key_pepper, log, retry, ledger, idempotency, stream, queue, unknown_ids, provider_sessions, upstreams, models, keys, limits, budget, projects, users, tags, prices, capabilities", {"HEADWORKS__NOPE": "x"}),
     Case("", "HEADWORKS__STORE__X: store: expected text, not a mapping", {"HEADWORKS__STORE__X": "x"}),
     Case("", "HEADWORKS____X: names no setting: a part of its path is empty", {"HEADWORKS____X": "x"}),
     Case("", "HEADWORKS_ENV: environment: does not name an environment", {"HEADWORKS_ENV": "../x"}),

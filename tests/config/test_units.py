@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from typing_extensions import override
 
 from headworks.config import units
 from headworks.config.units import Address
@@ -18,6 +19,10 @@ class Case:
     read: Callable[[Any], object]
     value: object
     expected: object
+
+    @override
+    def __str__(self) -> str:
+        return f"{self.read.__name__} {self.value!r}"
 
 
 GOOD = [

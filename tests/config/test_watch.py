@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -28,6 +29,9 @@ class Script:
 
     def time(self) -> float:
         return self.now()
+
+    def call_later(self, seconds: float, callback: Callable[[], None]) -> NoReturn:
+        raise NotImplementedError
 
     async def sleep(self, seconds: float) -> None:
         if not self._steps:

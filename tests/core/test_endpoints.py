@@ -4,7 +4,7 @@ from typing import get_args
 
 import pytest
 
-from headworks.core.endpoints import RequestType, endpoint, waits
+from headworks.core.endpoints import RequestType, endpoint, is_work, waits
 from headworks.types import Request, Timeouts
 
 IMAGES = Timeouts(total=5.0)
@@ -37,3 +37,38 @@ def test_without_types_nothing_is_looked_up():
     plain = Timeouts()
     assert waits(plain, Request("POST", "/v1/images/edits")) is plain
     assert plain.of("images") is plain
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "expected"),
+    [
+        ("POST", "/v1/chat/completions", True),
+        ("POST", "/v1/images/variations", True),
+        ("POST", "/v1/videos/v/remix", True),
+        ("POST", "/v1/audio/speech", True),
+        ("POST", "/v1/containers", True),
+        ("POST", "/v1/responses/compact", True),
+        ("POST", "/v1/threads/runs", True),
+        ("POST", "/v1/threads/t/runs/r/submit_tool_outputs", True),
+        ("POST", "/v1/fine_tuning/alpha/graders/run", True),
+        ("POST", "/v1/models/m:generateContent", True),
+        ("POST", "/v1/x_new/things", True),
+        ("GET", "/v1/x_new/things", False),
+        ("PUT", "/v1/x_new/things", False),
+        ("POST", "/v1/x_new/things/t/cancel", False),
+        ("POST", "/v1/moderations", False),
+        ("POST", "/v1/responses/input_tokens", False),
+        ("POST", "/v1/responses/r/cancel", False),
+        ("POST", "/v1/chat/completions/c", False),
+        ("POST", "/v1/audio/voices", False),
+        ("POST", "/v1/containers/c/files", False),
+        ("POST", "/v1/threads/t/messages", False),
+        ("POST", "/v1/threads/t/runs/r", False),
+        ("POST", "/v1/fine_tuning/jobs/j/pause", False),
+        ("POST", "/v1/realtime/client_secrets", False),
+        ("POST", "/v1/organization/projects", False),
+    ],
+)
+def test_what_is_charged_by_the_call(method: str, path: str, expected: bool):  # noqa: FBT001 - a case
+    """A provider's work costs; what it keeps, hands out or stops does not, nor what is read."""
+    assert is_work(Request(method, path)) is expected

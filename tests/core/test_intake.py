@@ -12,7 +12,6 @@ from headworks.errors import (
     InvalidJSON,
     InvalidRequest,
     MethodNotAllowed,
-    PathNotAllowed,
     PathNotFound,
     UnsupportedMediaType,
 )
@@ -71,8 +70,6 @@ CASES = [
     Case("a backslash", PathNotFound, "/v1/chat\\completions"),
     Case("a control character", PathNotFound, "/v1/files/%0d%0a"),
     Case("an encoded percent sign", PathNotFound, "/v1/%2563hat/completions"),
-    Case("administration", PathNotAllowed, "/v1/organization/projects", "GET"),
-    Case("administration, spelled otherwise", PathNotAllowed, "/v1/%6frganization", "GET"),
     Case("a model's name that is none", InvalidRequest, content=b'{"model": "%s"}' % (b"x" * 257)),
     Case("a bad deadline", InvalidRequest, headers=(JSON, (b"x-headworks-deadline", b"soon"))),
     Case("no time at all", InvalidRequest, headers=(JSON, (b"x-headworks-deadline", b"0s"))),
@@ -161,3 +158,13 @@ def test_no_path_or_body_breaks_us(path, method, content):
         return
     assert request.path.startswith("/v1/")
     assert read_request(method, request.path, b"", [JSON], content).path == request.path
+
+
+@pytest.mark.parametrize(
+    "path", ["/v1/organization/projects", "/v1/%6frganization", "/v1/projects/p/roles"]
+)
+def test_administration_is_known_however_it_is_spelled(path: str):
+    """What administers the provider's account is never taken for anything else."""
+    for method, body in (("GET", b""), ("POST", b'{"model":"m"}'), ("DELETE", b"")):
+        assert read_request(method, path, b"", [JSON], body).is_admin
+    assert not read_request("GET", "/v1/files", b"", [JSON], b"").is_admin

@@ -7,7 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headworks.core.streams import ChatStream, ResponsesStream, Stream, open_stream
+from headworks.core.endpoints import endpoint
+from headworks.core.streams import (
+    ChatStream,
+    ResponsesStream,
+    Stream,
+    largest_event,
+    open_stream,
+)
 from headworks.errors import MalformedEvent, Retry, StreamTruncated, UpstreamAnswered
 from headworks.types import Request, Usage
 
@@ -72,7 +79,7 @@ CASES = [
     Case("what follows [DONE] is ignored", C + DONE + A + DONE, C + DONE),
     Case("a clean close in the middle", A + B, A + B, StreamTruncated),
     Case("[DONE] before the finish", A + DONE, A, StreamTruncated),
-    Case("half an event at the end", A + B[:-9], A, MalformedEvent),
+    Case("half an event at the end", A + B[:-9], A, StreamTruncated),
     Case("a last event without its blank line", A + C[:-2], A + C + DONE),
     Case("nothing at all", b"", b"", StreamTruncated),
     Case("only [DONE]", DONE, b"", StreamTruncated),
@@ -238,6 +245,40 @@ def test_an_unknown_stream_is_relayed_and_its_usage_read():
         "image.done", 1, usage={"input_tokens": 1, "output_tokens": 2}
     )
     assert stream.reported == (Usage(1, 2), ())
+
+
+@pytest.mark.parametrize(
+    ("path", "fields", "most"),
+    [
+        ("/v1/chat/completions", {}, 1_000),
+        ("/v1/chat/completions", {"modalities": ["text", "audio"]}, 1_000),
+        ("/v1/chat/completions", {"modalities": ["text", "image"]}, 99_000),
+        ("/v1/completions", {}, 1_000),
+        ("/v1/responses", {}, 8_000 + 3 * 7),
+        ("/v1/responses", {"tools": [{"type": "function"}, {"type": "custom"}]}, 8_000 + 3 * 7),
+        ("/v1/responses", {"tools": [{"type": "function"}, {"type": "image_generation"}]}, 99_000),
+        ("/v1/responses", {"tools": ["odd"]}, 99_000),
+        ("/v1/responses", {"prompt": {"id": "p"}}, 99_000),
+        ("/v1/images/generations", {}, 99_000),
+        ("/v1/unknown", {}, 99_000),
+    ],
+)
+def test_what_may_be_a_picture_may_be_large(path, fields, most):
+    """A usual event has a small bound; one that may hold a file that of a whole answer."""
+    request = Request("POST", path, content=b"1234567", fields=fields)
+    dialect = endpoint("POST", path).dialect
+
+    assert largest_event(dialect, request, 1_000, 99_000) == most
+    assert largest_event(dialect, request, 1_000_000, 99_000) == 99_000
+
+
+def test_an_event_that_is_too_large_ends_its_stream():
+    """Those before it still go out; also where it is the last one, without an end."""
+    for wire in (A + B + C + b"data: " + b"x" * 500, A + b"data: " + b"x" * 500 + b"\n\n" + B):
+        stream = ChatStream(200, shows_usage=False)
+
+        assert stream.feed(wire) + stream.finish() in {A, A + B + C}
+        assert isinstance(stream.error, MalformedEvent)
 
 
 def test_a_chat_error_is_the_event_that_clients_raise():

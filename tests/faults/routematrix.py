@@ -11,7 +11,7 @@ from headworks.core.keys import RANDOM_BYTES, mint
 from headworks.stores.keystore import Grant, KeyStore
 from headworks.stores.pepper import load_pepper
 from headworks.system import SystemClock
-from tests.faults.processes import Gateway, Reply, gateway_of, line_to, request
+from tests.faults.processes import Gateway, Reply, ask, gateway_of, line_to, request
 from tests.upstream.scripted import Wire, serve, whole
 
 METHODS = (
@@ -26,11 +26,14 @@ upstreams:
   up:
     base_url: http://127.0.0.1:{port}/v1
     credentials: [{{name: main, api_key: upstream-key-0123456789}}]
+    admin_credential: {{api_key: upstream-admin-0123456789}}
 keys:
   - {{name: open, secret: "open-{pad}", project: a}}
   - {{name: elsewhere, secret: "elsewhere-{pad}", project: b}}
   - {{name: fitting, secret: "fitting-{pad}", models: [gpt-6-sol]}}
   - {{name: narrow, secret: "narrow-{pad}", models: [another]}}
+  - {{name: minting, secret: "minting-{pad}", client_tokens: {{}}}}
+  - {{name: ops, secret: "ops-{pad}", scopes: [admin]}}
   - {{name: expired, secret: "expired-{pad}", expires: 2020-01-01}}
 """
 _PAD = "0123456789-0123456789"
@@ -179,7 +182,8 @@ async def matrix(folder: Path) -> AsyncGenerator[Matrix]:
         file.write_text(CONFIGURATION.format(folder=folder, port=server.port, pad=_PAD))
         revoked = _revoked(folder)
         async with gateway_of(file) as gateway:
-            yield Matrix(gateway, _roles(revoked), passed)
+            token = await _minted(gateway.port)
+            yield Matrix(gateway, {**_roles(revoked), "token": (token, "token")}, passed)
 
 
 def _revoked(folder: Path) -> str:
@@ -188,6 +192,13 @@ def _revoked(folder: Path) -> str:
     _, secret = store.create(Grant("gone"), load_pepper(folder / "books.db"))
     store.revoke("gone")
     return secret.reveal()
+
+
+async def _minted(port: int) -> str:
+    """Return a client token of a key without restriction."""
+    line = "POST /api/client-tokens HTTP/1.1"
+    reply = await ask(port, request(b'{"user": "u42"}', line=line, key=f"minting-{_PAD}"))
+    return str(json.loads(reply.body)["token"])
 
 
 def _roles(revoked: str) -> dict[str, tuple[str | None, str]]:
@@ -206,4 +217,5 @@ def _roles(revoked: str) -> dict[str, tuple[str | None, str]]:
         "fitting key": (f"fitting-{_PAD}", "fitting"),
         "open": (f"open-{_PAD}", "open"),
         "another project's key": (f"elsewhere-{_PAD}", "open"),
+        "a key with the scope": (f"ops-{_PAD}", "admin"),
     }

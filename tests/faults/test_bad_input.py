@@ -135,7 +135,7 @@ ADDRESSES = [
     Case("an administrator's", at("/v1/organization/users"), 403, "path_not_allowed"),
     Case("in capitals", at("/V1/models"), 404, "path_not_found"),
     Case("WebSocket", bare(
-        "GET /v1/realtime HTTP/1.1", "host: a", "connection: upgrade", "upgrade: websocket",
+        "GET /v1/chat/completions HTTP/1.1", "host: a", "connection: upgrade", "upgrade: websocket",
         "sec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA==", "sec-websocket-version: 13",
     ), 501, "websocket_not_supported"),
 ]  # fmt: skip

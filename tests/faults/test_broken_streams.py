@@ -45,6 +45,9 @@ EVENTS = [
 SPOKEN = 2
 """From so many events on the provider has said something."""
 
+ANSWERED = EVENTS.index(event({}, "stop")) + 1
+"""From so many events on all of the answer has come."""
+
 REPORTED = EVENTS.index(event(None, usage=USAGE)) + 1
 """From so many events on the provider has said what it bills."""
 
@@ -93,6 +96,13 @@ async def half_event(wire: Wire, following: bytes) -> None:
 
 Fault = Callable[[Wire, bytes], Any]
 FAULTS: list[Fault] = [fin, rst, bad_framing, silence, bad_json, half_event]
+CUTS: list[Fault] = [fin, rst, half_event]
+"""Faults that say nothing wrong: behind the answer's end they take nothing of it."""
+
+
+def breaking(fault: Fault, first: int = 0) -> range:
+    """Return after how many events, from the first on, a fault breaks an answer."""
+    return range(first, ANSWERED if fault in CUTS else len(EVENTS))
 
 
 @dataclass
@@ -191,7 +201,7 @@ def vocabulary():
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.__name__)
 async def test_broken_after_any_event(tmp_path, figure, fault):
     """After any content: the rest of what came, an error event, the end, within a second."""
-    places = range(SPOKEN, len(EVENTS))
+    places = breaking(fault, SPOKEN)
     async with broken(tmp_path, fault) as (gateway, provider):
         told = await asyncio.gather(*(ask(gateway, after) for after in places))
 
@@ -204,6 +214,24 @@ async def test_broken_after_any_event(tmp_path, figure, fault):
     figure(f"broken stream by {fault.__name__}: told after {slowest * 1000:.0f} ms at most")
 
 
+@pytest.mark.parametrize("fault", CUTS, ids=lambda fault: fault.__name__)
+async def test_cut_behind_the_answer(tmp_path, fault):
+    """Where every choice has ended, all of the answer is here: it is whole, and is not asked for again."""
+    async with broken(tmp_path, fault) as (gateway, provider):
+        for after in range(ANSWERED, len(EVENTS)):
+            reply, _ = await ask(gateway, after)
+
+            assert reply.has_ended
+            assert visible(reply.body.split(b"\n\n")) == visible(EVENTS)
+            assert reply.body.endswith(b"data: [DONE]\n\n")
+            row = gateway.row(f"raw-{after}")
+            is_told = after >= REPORTED
+            assert (row["state"], row["outcome"]) == ("settled", "completed")
+            assert row["certainty"] == ("exact" if is_told else "estimated")
+            assert row["output"] >= (USAGE["completion_tokens"] if is_told else len(WORDS))
+        assert set(provider.seen.values()) == {1}
+
+
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.__name__)
 async def test_the_official_client_raises(tmp_path, fault):
     """No break passes for an answer: the official client raises in its loop over the events."""
@@ -211,7 +239,7 @@ async def test_the_official_client_raises(tmp_path, fault):
     async with broken(tmp_path, fault, first_byte="30s") as (gateway, _):
         base_url = f"http://127.0.0.1:{gateway.port}/v1"
         async with openai.AsyncOpenAI(base_url=base_url, api_key=KEY, max_retries=0) as client:
-            for after in range(SPOKEN, len(EVENTS)):
+            for after in breaking(fault, SPOKEN):
                 said: list[str] = []
                 with pytest.raises(openai.APIError, match=r"provider|connection") as raised:
                     await read(client, after, said)
@@ -244,7 +272,7 @@ async def test_broken_before_the_first_content(tmp_path, fault, after):
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.__name__)
 async def test_a_stream_held_whole_breaks_unseen_after_any_event(tmp_path, fault):
     """With `commit: complete` no break at all reaches the caller; each attempt is booked."""
-    places = range(len(EVENTS))
+    places = breaking(fault)
     async with broken(tmp_path, fault) as (gateway, provider):
         for after in places:
             reply, seconds = await ask(gateway, after, "held")

@@ -41,8 +41,8 @@ LAST = {
     "usage": {"prompt_tokens": 8, "completion_tokens": 2, "total_tokens": 10},
 }
 SOON = {"x-headworks-deadline": "1s"}
-BIG = 16 * 1024 * 1024
-"""Bytes of a stream that no socket's buffers hold."""
+BIG = 4 * 1024 * 1024
+"""Bytes of a stream that no socket's buffers hold, as the gateway sets them."""
 BLINK = 0.1
 """Seconds in which a provider is let go of, on a machine that is not busy."""
 

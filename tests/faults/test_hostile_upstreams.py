@@ -2,6 +2,7 @@
 
 import asyncio
 import gzip
+import itertools
 import json
 import os
 import re
@@ -20,7 +21,6 @@ from headworks.types import Plan, Route, Secret, Timeouts
 from headworks.upstream.http1 import HttpClient
 from headworks.upstream.openai import Credential, Provider, Providers
 from tests.config.files import MINIMAL, refused
-from tests.faults.processes import KEY as CALLER
 from tests.faults.processes import (
     Line,
     Process,
@@ -258,6 +258,8 @@ def test_there_is_no_way_around_a_certificate(name: str):
 MIB = 1_048_576
 MOST_GROWTH = 20 * MIB
 CAP = 4
+UPLOADS = {"whole": 40 * MIB, "declared": 40 * MIB, "bomb": 400_000, "error": 100}
+"""What is answered to uploads, and how much of it comes: as much as is taken, packed as it was."""
 
 
 def bomb(size: int) -> bytes:
@@ -280,16 +282,23 @@ FLOODS = {
     "line": (SSE, b"data: " + b"x" * PIECE),
     "event": (SSE, b"data: " + b"x" * 100 + b"\n"),
     "comments": (SSE, b": " + b"x" * PIECE + b"\n\n"),
-    "file": (b"content-type: application/octet-stream\r\n", bytes(PIECE)),
+    "f": (b"content-type: application/octet-stream\r\n", bytes(PIECE)),
 }
 LENGTHS = {"declared": 200, "error": 500}
+DOWNLOADS = (b"f", b"declared")
+UPLOAD = (
+    b'--b\r\ncontent-disposition: form-data; name="purpose"\r\n\r\n{"content": "%b"}\r\n'
+    b'--b\r\ncontent-disposition: form-data; name="file"; filename="a"\r\n\r\n%b\r\n--b--\r\n'
+)
+FORM = {"content-type": "multipart/form-data; boundary=b"}
+POSTED = "POST /v1/files HTTP/1.1"
 
 
 async def endless(wire: Wire) -> None:
     """Answer as the last message orders, without measure."""
     while True:
-        order = re.search(rb'"content": "(\w+)"', await wire.request())
-        kind = order[1].decode() if order else "file"
+        order = re.search(rb'(?:"content": "|GET /v1/files/)(\w+)', await wire.request())
+        kind = order[1].decode() if order else ""
         if kind == "cut":
             await wire.send(HEAD + event("Well"))
             return
@@ -332,7 +341,8 @@ async def read_on(line: Line, content: bytes, size: int) -> int:
     with suppress(ConnectionError):
         while count < size and (data := await line.reader.read(65_536)):
             count += len(data)
-            if data.endswith(b"0\r\n\r\n") or (count < 2_000 and b"content-length" in data):
+            is_error = count < 2_000 and not data.startswith(b"HTTP/1.1 200 ")
+            if data.endswith(b"0\r\n\r\n") or (is_error and b"content-length" in data):
                 break
     return count
 
@@ -346,6 +356,12 @@ async def warm(gateway: Process) -> int:
     while before != (before := resident(gateway)):  # noqa: ASYNC110 - there is no event
         await asyncio.sleep(1.0)
     return before
+
+
+async def flood_of(gateway: Process, content: bytes, size: int) -> int:
+    """Ask what is answered without measure; return how many bytes came, with `size` it is enough."""
+    async with line_to(gateway.port) as line:
+        return await asyncio.wait_for(read_on(line, content, size), 60.0)
 
 
 async def test_no_answer_fills_our_memory(tmp_path, figure, monkeypatch):
@@ -366,12 +382,16 @@ async def test_no_answer_fills_our_memory(tmp_path, figure, monkeypatch):
         ]
         before = await warm(gateway)
         for content in asked:
-            async with line_to(gateway.port) as line:
-                count = await asyncio.wait_for(read_on(line, content, 100 * MIB), 30.0)
+            count = await flood_of(gateway, content, 100 * MIB)
             assert 100 < count < 10_000, content
-        download = request(b"", line="GET /v1/files/f/content HTTP/1.1", key=CALLER)
-        async with line_to(gateway.port) as line:
-            assert await read_on(line, download, 200 * MIB) >= 200 * MIB
+        for kind, size in itertools.product(UPLOADS, (10, 400_000)):
+            body = UPLOAD % (kind.encode(), bytes(size))
+            content = request(body, line=POSTED, headers=FORM)
+            assert await flood_of(gateway, content, UPLOADS[kind]) >= UPLOADS[kind]
+        for name in DOWNLOADS:
+            download = b"GET /v1/files/%b/content HTTP/1.1" % name
+            content = request(b"", line=download.decode())
+            assert await flood_of(gateway, content, 100 * MIB) >= 100 * MIB
         grown = resident(gateway) - before
-    figure(f"floods: {len(asked) + 1} kinds, memory grew by {grown / MIB:.1f} MiB at most")
+    figure(f"floods: {len(asked) + 10} kinds, memory grew by {grown / MIB:.1f} MiB at most")
     assert grown < MOST_GROWTH

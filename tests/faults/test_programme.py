@@ -41,9 +41,14 @@ U06 answers in a form that is none: cut short, packed, not JSON, JSON for a stre
     test_policies.py::test_a_json_answer_to_a_stream_request_is_made_a_stream
     test_policies.py::test_json_that_is_no_answer_gets_a_real_status
     upstream/test_http1_framing.py::test_an_answer_that_two_readers_could_read_differently_is_refused
+    faults/test_poison_ways.py::test_half_a_download_is_no_whole_one
+    faults/test_poison_ways.py::test_half_an_answer_to_an_upload_is_no_whole_one
+    realmodel/test_realmodel.py::test_an_error_of_the_server_is_passed_on
 U07 answers without measure: bombs, bodies and events without end
     faults/test_hostile_upstreams.py::test_no_answer_fills_our_memory
     core/test_sse.py::test_an_endless_event_is_refused
+    faults/test_hostile_sockets.py::test_what_has_no_measure_ends_the_connection
+    faults/test_hostile_sockets.py::test_pings_that_nobody_reads_the_answers_of
 U09 sends us elsewhere
     faults/test_hostile_upstreams.py::test_a_credential_goes_nowhere_else
     upstream/test_http1.py::test_a_redirect_is_an_answer_and_my_key_goes_nowhere_else
@@ -57,6 +62,68 @@ U11 says more than it was asked
     upstream/test_http1_pool.py::test_bytes_before_the_request_are_nobodys_answer
     upstream/test_http1_framing.py::test_no_surplus_byte_passes_for_a_clean_end
     upstream/test_http1_tls.py::test_surplus_bytes_over_tls_reach_no_other_call
+    faults/test_poison_ways.py::test_surplus_bytes
+    faults/test_poison_ways.py::test_an_answer_before_its_request
+    faults/test_poison_ways.py::test_an_answer_in_the_middle_of_its_request
+    faults/test_hostile_sockets.py::test_what_follows_a_refused_handshake_is_nobodys
+    faults/test_hostile_sockets.py::test_a_switch_before_it_was_asked_for_opens_nothing
+    faults/test_hostile_sockets.py::test_hints_without_end_open_nothing
+
+The caller speaks oddly
+
+H01 can be read in two ways, directly and behind proxies
+    front/test_framing.py::test_nothing_is_read_in_two_ways
+    front/test_framing.py::test_nothing_slips_in_behind_a_chunked_body
+    front/test_proxies.py::test_proxy_and_gateway_agree
+    front/test_strict.py::test_what_it_reads
+    gateway/test_protocol_refusals.py::test_ambiguous_messages_are_refused
+    gateway/test_protocol_requests.py::test_valid_messages_are_served
+H02 is changed by chance, or full of naughty strings
+    front/test_framing.py::test_changed_requests_do_no_harm
+    front/test_framing.py::test_the_requests_that_are_changed_are_sound
+    front/test_framing.py::test_nothing_is_said_behind_a_refusal
+    faults/test_bad_input.py::test_naughty_strings_do_no_harm
+H03 comes a hundred at once, good and bad
+    front/test_order.py::test_a_hundred_at_once_good_and_bad
+    gateway/test_protocol_requests.py::test_a_hundred_pipelined_requests_are_answered_in_order
+    gateway/test_protocol_refusals.py::test_nothing_is_served_behind_a_refusal
+H04 has chunks with long extensions, trailers or sizes beyond 2^64
+    gateway/test_protocol_refusals.py::test_ambiguous_messages_are_refused
+    gateway/test_protocol_requests.py::test_trailers_never_become_header_fields
+    front/test_weight.py::test_large_requests_are_not_read_to_their_end
+H05 is refused before its body was read
+    front/test_order.py::test_a_body_that_nobody_read_is_never_a_request
+    gateway/test_protocol_refusals.py::test_a_long_body_behind_an_early_refusal_is_never_read_as_a_request
+    gateway/test_protocol_refusals.py::test_a_short_body_behind_an_early_refusal_is_thrown_away
+H06 comes in a hundred thousand pieces
+    front/test_weight.py::test_a_hundred_thousand_chunks_cost_little_more_than_one
+    front/test_weight.py::test_others_are_served_while_tiny_chunks_come
+H07 is slow on purpose, two thousand times
+    front/test_slow.py::test_two_thousand_slow_callers_harm_nobody
+    gateway/test_protocol_patience.py::test_slow_callers_are_cut
+    gateway/test_protocol_patience.py::test_a_trickle_does_not_keep_a_head_alive
+    gateway/test_protocol_patience.py::test_a_reader_that_takes_nothing_is_cut
+H08 is large without end, or lies about its length
+    front/test_weight.py::test_large_requests_are_not_read_to_their_end
+    faults/test_bad_input.py::test_bodies_that_are_too_large_are_not_waited_for
+    gateway/test_protocol_requests.py::test_a_big_request_does_not_pile_up
+H09 is packed
+    front/test_weight.py::test_packed_bodies_are_not_unpacked
+H10 is JSON that is none, is doubtful, or hides its model
+    front/test_json.py::test_no_spelling_smuggles_a_model
+    front/test_json.py::test_what_json_leaves_open_is_decided_once_for_all
+    front/test_json.py::test_a_number_is_not_rounded_on_its_way
+    faults/test_bad_input.py::test_no_invalid_json_is_accepted
+    faults/test_bad_input.py::test_every_bad_request_is_told_why
+H11 writes its path or method in another way
+    front/test_paths.py::test_no_path_is_open_to_strangers
+    front/test_paths.py::test_no_spelling_leads_past_a_keys_rights
+    front/test_paths.py::test_what_is_passed_on_has_one_spelling
+    front/test_paths.py::test_other_forms_of_a_target_are_refused
+H12 is HTTP/1.0, or names no host, two, or an odd one
+    front/test_framing.py::test_nothing_is_read_in_two_ways
+    gateway/test_protocol_refusals.py::test_ambiguous_messages_are_refused
+    gateway/test_protocol_requests.py::test_valid_messages_are_served
 
 The caller leaves
 
@@ -68,6 +135,11 @@ S01 hangs up at any moment
     faults/test_departures.py::test_cancel_lets_go_of_the_provider
     faults/test_departures.py::test_drain_reads_the_answer_to_its_end
     upstream/test_http1.py::test_a_call_cancelled_anywhere_leaves_nothing_behind
+    streams/test_leaving.py::test_two_hundred_points
+S02 never reads
+    streams/test_slow_readers.py::test_five_hundred_who_do_not_read
+    streams/test_slow_readers.py::test_who_does_not_read_is_cut
+    streams/test_slow_readers.py::test_half_a_minute_without_a_byte_is_too_long
 O09 has less time than the wait, or none any more
     faults/test_departures.py::test_a_wait_beyond_the_deadline_is_answered_at_once
     faults/test_departures.py::test_a_crowd_that_has_gone_is_never_asked_for
@@ -75,6 +147,44 @@ O09 has less time than the wait, or none any more
     faults/test_departures.py::test_a_caller_with_less_time_than_its_turn_is_told_at_once
     queueing/test_waiting.py::test_nothing_is_sent_for_callers_whose_time_is_up
     queueing/test_waiting.py::test_whoever_leaves_takes_nothing_along
+
+The answer comes in pieces
+
+S03 streams in every form, cut in every way
+    streams/test_rows.py::test_every_split_is_heard_alike
+    streams/test_rows.py::test_what_is_no_stream_is_never_an_empty_one
+    core/test_sse.py::test_rare_forms_are_read_as_the_standard_says
+S04 characters cut anywhere, and line ends that are none
+    streams/test_rows.py::test_every_split_is_heard_alike
+    streams/test_rows.py::test_what_is_relayed_adds_up_to_what_was_said
+    core/test_sse.py::test_rare_forms_are_read_as_the_standard_says
+S05 a thousand events in a packet, one in a thousand
+    streams/test_rows.py::test_packets_decide_nothing
+    core/test_sse.py::test_a_thousand_events_in_a_packet_and_one_in_a_thousand
+S06 whole words and sentences
+    core/test_buffering_properties.py::test_every_text_adds_up_in_its_order_and_in_time
+    test_relay_buffering.py::test_every_piece_arrives_in_time_and_all_of_them_add_up
+S07 ends that are missing, doubled or not the end
+    streams/test_rows.py::test_over_the_wire
+    faults/test_broken_streams.py::test_cut_behind_the_answer
+S08 thinks for minutes
+    test_relay_keep_alive.py::test_a_model_may_think_for_five_minutes
+S09 an event without end
+    test_relay_keep_alive.py::test_an_event_of_ten_megabytes_ends_its_stream
+    core/test_sse.py::test_ten_megabytes_leave_no_trace
+    faults/test_hostile_upstreams.py::test_no_answer_fills_our_memory
+S10 many streams at once
+    streams/test_crowd.py::test_streams_beside_each_other_lose_nothing
+    streams/test_crowd.py::test_an_open_stream_costs_little
+S11 the whole answer of a stream
+    aggregation/test_simulated.py::test_a_stream_adds_up_to_the_whole_answer
+    aggregation/test_recorded.py::test_chats_look_as_if_they_had_not_been_streamed
+    aggregation/test_recorded.py::test_responses_are_their_last_event
+S12 official clients hear every stream and error
+    streams/test_rows.py::test_the_official_client_hears_every_row
+    clients/matrix/test_stream_rows.py::test_node_hears_every_row
+    clients/test_streams.py::test_a_cut_stream_raises
+    clients/test_errors.py::test_a_failure_is_the_clients_own_exception
 
 How often, how many, and where to
 
@@ -177,6 +287,14 @@ O05 two hundred callers in bursts before a limit
 O08 bulk work without end beside live calls
     queueing/test_fairness.py::test_bulk_work_slows_nobody_and_is_not_starved
     queueing/test_fairness.py::test_three_priorities_have_their_shares
+
+Whose words they are
+
+M01 fifty tenants, every endpoint, a provider that lies, calls cancelled anywhere
+    faults/test_leaks.py::test_a_hundred_thousand_calls
+    faults/test_leaks.py::test_calls_over_sockets
+    faults/test_leaks.py::test_a_planted_leak_is_found
+    faults/test_poison.py::test_ten_thousand_calls
 
 The ledger's disk
 

@@ -58,14 +58,9 @@ def test_one_seed_is_one_history():
     """A world can be replayed to the byte, in another process too."""
     here = [run(seed).fingerprint for seed in (3, 4, 3)]
     code = "from tests.faults.simworld.__main__ import fingerprint; print(fingerprint(3))"
-    there = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=Path(__file__).parents[2],
-        env={**os.environ, "PYTHONHASHSEED": "12345"},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    env = {**os.environ, "PYTHONHASHSEED": "12345"}
+    command, folder = [sys.executable, "-c", code], Path(__file__).parents[2]
+    there = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, check=True)
     assert here[0] == here[2] == there.stdout.strip()
     assert here[0] != here[1]
 
@@ -92,6 +87,9 @@ class Wrapped:
         self.count += 1
         return WrappedHold(self, await self.real.hold(call, route, estimate), self.count)
 
+    def knows(self, call: str) -> bool:
+        return self.real.knows(call)
+
     async def written(self) -> None:
         await self.real.written()
 
@@ -104,6 +102,7 @@ class WrappedHold:
     ledger: Wrapped
     real: Hold
     number: int
+    measures: frozenset[str] = frozenset()
 
     @property
     def is_open(self) -> bool:
@@ -172,6 +171,7 @@ class Absent(Wrapped):
 class LateHold:
     said: list[tuple[str, tuple[Any, ...]]] = field(default_factory=list)
     row: Any = None
+    measures: frozenset[str] = frozenset()
 
     @property
     def is_open(self) -> bool:

@@ -47,6 +47,7 @@ class Hasty:
     """The machine's clock, on which nobody waits longer than 5 ms."""
 
     now, time = SystemClock.now, SystemClock.time
+    call_later = staticmethod(SystemClock().call_later)
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(min(seconds, 0.005))

@@ -61,6 +61,28 @@ async def test_another_body_is_refused(world, face):
     assert len(world.upstream.sent) == 1
 
 
+def filed(boundary, size):
+    """Return a form, and the fields that tell of it."""
+    part = b'--%b\r\ncontent-disposition: form-data; name="%b"%b\r\n\r\n%b\r\n'
+    purpose = part % (boundary, b"purpose", b"", b"batch")
+    file = part % (boundary, b"file", b'; filename="a"', b"x" * size)
+    told = {"content-type": f"multipart/form-data; boundary={boundary.decode()}"}
+    return {"content": purpose + file + b"--" + boundary + b"--\r\n", **keyed(**told)}
+
+
+@pytest.mark.parametrize("size", [10, 700_000], ids=["held", "kept"])
+async def test_a_form_is_the_same_with_another_boundary(world, face, size):
+    """Clients draw a new boundary for each attempt, so that no two forms have the same bytes."""
+    async with world.client(face) as client:
+        first = await client.post("/v1/files", **filed(b"first-one", size))
+        again = await client.post("/v1/files", **filed(b"another", size))
+        other = await client.post("/v1/files", **filed(b"another", size + 1))
+
+    assert again.headers["x-headworks-replay-of"] == first.headers["x-headworks-call"]
+    assert (other.status_code, other.json()["error"]["code"]) == (422, "idempotency_key_reused")
+    assert len(world.upstream.sent) == 1
+
+
 async def test_keys_belong_to_their_caller(world, face):
     """Nobody gets the answer to somebody else's call, whatever key they guess."""
     async with world.client(face) as one, world.client(face, "other") as two:

@@ -11,10 +11,12 @@ import headworks
 def test_the_public_names():
     """What the package offers is what it lists, and every name is there."""
     assert headworks.__all__ == [
+        "Aggregator",
         "CallError",
         "ConfigurationError",
         "Headworks",
         "__version__",
+        "aggregate",
         "open",
     ]
     assert all(getattr(headworks, name) for name in headworks.__all__)

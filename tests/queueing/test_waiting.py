@@ -6,7 +6,7 @@ import pytest
 
 from headworks.core.admission import Rules
 from headworks.core.queue_rules import QueueRules
-from headworks.types import NO_USAGE, Call, Caller, RateLimits, Request
+from headworks.types import NO_USAGE, Call, Caller, ClientToken, RateLimits, Request
 from tests.queueing.hall import Hall
 
 
@@ -290,3 +290,26 @@ def test_what_no_wait_cures_is_refused_at_once():
         assert (told.status, told.wait, told.lasted) == (429, None, 0.0)
 
     hall.run(story())
+
+
+def test_a_client_token_that_waits_holds_up_no_other():
+    """Who has used up a token's limits waits for them alone; other users of the key go past."""
+
+    def holder(name: str) -> Caller:
+        token = ClientToken(f"tok_{name}", name, limits=RateLimits(parallel=1))
+        return Caller("web", "web", token=token)
+
+    hall = Hall(wild=holder("wild"), calm=holder("calm"))
+
+    async def story() -> None:
+        wild = [asyncio.create_task(hall.call("wild", str(number))) for number in range(5)]
+        await asyncio.sleep(0.5)
+        await hall.call("calm")
+        await asyncio.gather(*wild)
+
+    hall.run(story())
+    assert [one.status for one in hall.told] == [200] * 6
+    (calm,) = hall.answered("calm")
+    assert calm.lasted < 1.5
+    assert hall.answered("wild")[-1].lasted > 4
+    assert hall.desk.busiest == 2

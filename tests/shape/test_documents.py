@@ -192,3 +192,10 @@ def test_decisions_are_short_and_listed():
         assert "## Decision" in content, path.name
         assert "## Consequences" in content, path.name
         assert len(content.split()) <= ADR_WORDS, path.name
+
+
+def test_every_page_can_be_found():
+    """What is written for users is in the navigation of the documentation."""
+    listed = set(re.findall(r"[\w/-]+\.md", text(Path("mkdocs.yml"))))
+    pages = {path.relative_to("docs").as_posix() for path in GUIDES if path.parts[0] == "docs"}
+    assert pages <= listed

@@ -27,7 +27,9 @@ LOCKS = {
     "openai1": asked("openai1"),
     "openai2": [*RUNTIME, *asked("openai2")],
     "frameworks": asked("frameworks"),
+    "frameworks2": asked("frameworks2"),
     "llmock": asked("llmock"),
+    "realmodel": asked("realmodel"),
     "recordings": asked("recordings"),
 }
 MOST_DEPENDENCIES = 20

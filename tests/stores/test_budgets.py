@@ -260,6 +260,20 @@ async def test_work_that_names_no_model_is_not_free(tmp_path: Path, path: str):
             await bag.hold(asked("three", path=path, model=None), to=route(""))
 
 
+async def test_a_training_does_not_cost_what_its_model_costs(tmp_path: Path):
+    """A job that names a model costs what nobody knows: the price of answers is not that of training."""
+    path = "/v1/fine_tuning/jobs"
+    with purse(tmp_path, {ORGANISATION: Budget(usd(1))}) as bag:
+        with pytest.raises(ModelUnpriced, match=f"a request to {path}"):
+            await bag.hold(asked("one", path=path))
+        bag.adopt({ORGANISATION: Budget(usd(1), unpriced="flag")})
+        hold = await bag.hold(asked("two", path=path))
+        assert hold.settle(tokens(1), "unknown", "completed") is None
+        bag.adopt({ORGANISATION: Budget(usd(1), unpriced="flag", is_strict=True)})
+        with pytest.raises(CostUnbounded, match=f"a request to {path}"):
+            await bag.hold(asked("three", path=path))
+
+
 async def test_a_strict_budget_refuses_what_has_no_bound(tmp_path: Path):
     """And says what to set; an expected one takes it."""
     with purse(tmp_path, {ORGANISATION: Budget(usd(1), is_strict=True)}, extent=Extent()) as bag:

@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from headworks.core.budget import Budget
+from headworks.core.client_tokens import TokenRules
 from headworks.core.grants import Grant
 from headworks.core.keys import mint
 from headworks.errors import ConfigurationError
@@ -18,7 +19,7 @@ from headworks.stores.keystore import KeyRefused, KeyStore
 from headworks.stores.pepper import Pepper
 from headworks.stores.schema import open_store
 from headworks.testing import FakeClock
-from headworks.types import RateLimits
+from headworks.types import Buffering, RateLimits
 from tests.stores.keyring import DAY, GRANT, PEPPER, START, Keyring, refusal
 
 pytestmark = pytest.mark.anyio
@@ -267,6 +268,9 @@ EVERYTHING = Grant(
         unpriced="flag",
         is_strict=True,
     ),
+    buffering=Buffering("words", 0.02),
+    client_tokens=TokenRules(900.0, RateLimits(60, 7, 10**12, 5, 10**9)),
+    scopes=frozenset({"admin"}),
 )
 
 
@@ -276,6 +280,8 @@ def test_a_grant_of_everything_differs_from_an_empty_one():
         (Grant("web"), EVERYTHING),
         (RateLimits(), EVERYTHING.limits),
         (Budget(1), EVERYTHING.budget),
+        (Buffering(), EVERYTHING.buffering),
+        (TokenRules(), EVERYTHING.client_tokens),
     ]
     alike = {
         one.name

@@ -9,11 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headworks.core.admission import Rules
+from headworks.core.client_tokens import narrowed
 from headworks.errors import LimitError, ParallelLimited, RateLimited
 from headworks.ports import Limits, Reservation
 from headworks.stores.limits import MemoryLimits
 from headworks.testing import FakeClock
-from headworks.types import NO_USAGE, Call, Caller, RateLimits, Request, Tags, Usage
+from headworks.types import NO_USAGE, Call, Caller, ClientToken, RateLimits, Request, Tags, Usage
 
 pytestmark = pytest.mark.anyio
 
@@ -131,6 +132,24 @@ def test_too_many_at_once(limits):
     assert admitted(limits, web(parallel=2))
     with pytest.raises(ParallelLimited):
         reserve(limits, web(parallel=2))
+
+
+async def test_a_part_of_a_call_takes_no_place(limits):
+    """What is asked for inside a call counts at every rate, and at no limit on parallel calls."""
+    whole = web(rpm=3, parallel=1)
+    connection = reserve(limits, whole)
+    first = await limits.reserve_within(call_of(whole), ESTIMATE)
+    second = await limits.reserve_within(call_of(whole), ESTIMATE)
+    with pytest.raises(RateLimited, match="Limit 3, Used 3"):
+        await limits.reserve_within(call_of(whole), ESTIMATE)
+    with pytest.raises(LimitError):
+        reserve(limits, whole)
+    assert limits.statistics().in_flight == 1
+    for one in (first, second, first):
+        one.settle(NO_USAGE)
+    assert limits.statistics().in_flight == 1
+    connection.settle(NO_USAGE)
+    assert limits.statistics().in_flight == 0
 
 
 def test_where_both_refuse_the_longer_wait_is_told(limits):
@@ -345,3 +364,30 @@ def test_no_history_leaks_a_place_or_breaks_a_limit(history, rpm, parallel):
     for reservation in held:
         reservation.settle(NO_USAGE)
     assert limits.statistics().in_flight == 0
+
+
+def test_a_client_token_is_limited_beside_its_key(limits):
+    """Each has a count of its own, and all of them count for their key and their user."""
+    limits.adopt(Rules(users={"u3": RateLimits(1)}))
+
+    def holder(user: str, rpm: int | None = None, parallel: int | None = None) -> Call:
+        held = narrowed(RateLimits(rpm, parallel), RateLimits())
+        token = ClientToken(f"tok_{user}", user, limits=held)
+        return call_of(replace(web(rpm=6), token=token), Tags(user=user))
+
+    for _ in range(2):
+        reserve_call(limits, holder("u1", rpm=2))
+    with pytest.raises(RateLimited, match="for token 'tok_u1' on requests per minute"):
+        reserve_call(limits, holder("u1", rpm=2))
+    once = reserve_call(limits, holder("u2", parallel=1))
+    with pytest.raises(ParallelLimited, match="for token 'tok_u2'"):
+        reserve_call(limits, holder("u2", parallel=1))
+    once.settle(NO_USAGE)
+    reserve_call(limits, holder("u2", parallel=1))
+    reserve_call(limits, holder("u3"))
+    with pytest.raises(RateLimited, match="for user 'u3'"):
+        reserve_call(limits, holder("u3"))
+    reserve_call(limits, call_of(web(rpm=6)))
+    with pytest.raises(RateLimited, match="for key 'web'"):
+        reserve_call(limits, holder("u4"))
+    assert limits.statistics().in_flight == 5

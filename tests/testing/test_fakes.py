@@ -81,6 +81,45 @@ async def test_time_that_passes_only_when_told():
     assert clock.now() == 15.0
 
 
+async def test_calls_back_when_its_time_has_come():
+    """An alarm rings when the clock has been moved so far, unless it was prevented."""
+    clock, rung = FakeClock(start=0.0, jumps=False), list[float]()
+    clock.call_later(1.0, lambda: rung.append(clock.now()))
+    prevent = clock.call_later(2.0, lambda: rung.append(2.0))
+    prevent()
+
+    clock.advance(0.9)
+    await asyncio.sleep(0)
+    assert rung == []
+    clock.advance(5.0)
+    await asyncio.sleep(0)
+    assert rung == [5.9]
+
+
+async def test_an_alarm_alone_moves_no_clock():
+    """Time jumps for sleepers; an alarm that is later than they are stays ahead."""
+    clock, rung = FakeClock(start=0.0), list[float]()
+    clock.call_later(15.0, lambda: rung.append(clock.now()))
+
+    await clock.sleep(1.0)
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+    assert (clock.now(), rung) == (1.0, [])
+
+
+async def test_a_stalled_answer_can_be_nudged():
+    """Whoever waits for what never comes gets an empty piece, and waits again."""
+    answer = FakeResponse([b"a", b"b"], stalls_after=1)
+    chunks = answer.chunks()
+    assert await anext(chunks) == b"a"
+    waiting = asyncio.ensure_future(anext(chunks))
+    await asyncio.sleep(0)
+    answer.nudge()
+
+    assert await waiting == b""
+
+
 def test_chance_repeats_itself():
     """The same seed brings the same numbers and ids; ids sort by time."""
     one, two = SeededRandom(7), SeededRandom(7)

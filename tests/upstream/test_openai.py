@@ -42,6 +42,14 @@ class Body:
 
 
 INCLUDED = b'"stream_options":{"include_usage":true}'
+
+
+def form(name: str, value: bytes) -> bytes:
+    """Return a form with one field."""
+    head = b'Content-Disposition: form-data; name="%b"' % name.encode()
+    return b"--x\r\n%b\r\n\r\n%b\r\n--x--\r\n" % (head, value)
+
+
 BODIES = (
     Body("nothing is edited, white space included", b'{ "messages" : [ ],\n\t"model" : "m" }'),
     Body(
@@ -91,7 +99,8 @@ BODIES = (
     Body("streams of responses tell it unasked", b'{ "model":"m",' + STREAM + b"}", None, "/v1/responses"),
     Body("no model is invented", b'{ "purpose":"x" }', None, "/v1/batches", "other"),
     Body("a model of null is kept", b'{ "model": null }', None, "/v1/batches", "other"),
-    Body("a form is not touched", b'--x\r\n"model": alias\r\n--x--\r\n', None, "/v1/files", "m", FORM),
+    Body("a form without a model is not touched", form("purpose", b"alias"), None, "/v1/files", "m", FORM),
+    Body("a form's model is replaced", form("model", b"alias"), form("model", b"m"), "/v1/audio/transcriptions", "m", FORM),
     Body("bytes are bytes", bytes(range(256)), None, "/v1/uploads/u/parts", "m", BYTES),
     Body("JSON of another type is bytes", b'{"model":"a","model":"b"}', None, "/v1/files", "m", BYTES),
 )  # fmt: skip

@@ -10,10 +10,12 @@ from decimal import Decimal, InvalidOperation
 
 import msgspec
 
+from headworks.core.measures import MEASURES
 from headworks.core.pricing import Price, Rates
 from headworks.types import Need
 
 _NANO = 10**9
+_NOTHING = Rates(0, 0, 0, 0, 0)
 _MOST = Decimal(10) ** 9
 _WORDS: Mapping[str, Need] = {
     "function_calling": "tools",
@@ -29,6 +31,9 @@ _WORDS: Mapping[str, Need] = {
 class PriceRow(msgspec.Struct, frozen=True, omit_defaults=True):
     """Rates of one tier and length in USD per million tokens, as decimal text.
 
+    Those of seconds and characters are per million of these (see `core.measures`), and stand with
+    the standard tier. A model that has them alone is billed by nothing else.
+
     Attributes:
         above: The rates hold for requests of more input tokens than this.
         since: First day on which they hold; "" is since ever.
@@ -42,6 +47,8 @@ class PriceRow(msgspec.Struct, frozen=True, omit_defaults=True):
     cached: str | None = None
     written: str | None = None
     written_12h: str | None = None
+    second: str | None = None
+    character: str | None = None
 
 
 class Model(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -132,8 +139,9 @@ def complete(rows: Iterable[PriceRow], *, is_bound: bool = False) -> Price | Non
     plain = found.pop(("default", False), None)
     if plain is None:
         return None
-    standard = _rates(plain, None)
-    tiers = {"default": standard}
+    measures = _measures(plain)
+    standard = _rates(plain, _NOTHING if measures and plain.input is None else None)
+    tiers = {"default": standard, **measures}
     tiers |= {tier: _rates(row, standard) for (tier, long), row in found.items() if not long}
     above = max((row.above for row in found.values()), default=0)
     first = found.pop(("default", True), None)
@@ -148,12 +156,20 @@ def _long(
     standard = _rates(first, tiers["default"])
     table = {"default": standard}
     for tier, short in tiers.items():
+        if tier in MEASURES:
+            continue
         row = found.get((tier, True))
         if row is not None:
             table[tier] = _rates(row, standard)
         elif tier != "default":
             table[tier] = _dearest(short, standard)
     return table
+
+
+def _measures(row: PriceRow) -> dict[str, Rates]:
+    told = {"second": row.second, "character": row.character}
+    rates = {name: nano(usd) for name, usd in told.items() if usd is not None}
+    return {name: Rates(rate, rate, rate, rate, rate) for name, rate in rates.items()}
 
 
 def _dearest(one: Rates, other: Rates) -> Rates:
@@ -167,7 +183,7 @@ def _dearest(one: Rates, other: Rates) -> Rates:
 
 
 def _rates(row: PriceRow, standard: Rates | None) -> Rates:
-    floor = standard or Rates(0, 0, 0, 0, 0)
+    floor = standard or _NOTHING
     if standard is None and (row.input is None or row.output is None):
         raise ValueError("input and output are both needed; write 0 for what costs nothing")
     whole = nano(row.input) if row.input is not None else floor.input

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from headworks._version import __version__
-from headworks.cli import config, keys, models, usage
+from headworks.cli import config, keys, models, tokens, usage
 from headworks.cli.demo import demo
 from headworks.cli.logs import logs_command
 from headworks.cli.serve import serve
@@ -50,6 +50,7 @@ app.command()(simulate)
 app.command("usage")(usage.usage_command)
 app.command("logs")(logs_command)
 app.add_typer(keys.app)
+app.add_typer(tokens.app)
 app.add_typer(usage.ledger_app, name="ledger")
 app.add_typer(models.app, name="models")
 app.add_typer(config.app, name="config")

@@ -48,6 +48,13 @@ OPTIONS = (
     Setting(
         "--model", "models", "A model it may use; repeatable. Default: all.", "NAME", list[str]
     ),
+    Setting(
+        "--scope",
+        "scopes",
+        "What else it may do; repeatable. Default: nothing.",
+        "admin",
+        list[str],
+    ),
     Setting("--rpm", "limits.rpm", "Requests a minute.", "N"),
     Setting("--tpm", "limits.tpm", "Tokens a minute.", "N"),
     Setting("--rpd", "limits.rpd", "Requests in 24 hours.", "N"),
@@ -106,6 +113,29 @@ OPTIONS = (
         "What it holds for a call under way: the likely cost, or the most. Default: expected.",
         "expected|strict",
     ),
+    Setting(
+        "--client-tokens",
+        "client_tokens.max_expiry",
+        "It may mint client tokens that live so long at most: 15m, 1h.",
+        "SPAN",
+    ),
+    *(
+        Setting(f"--client-tokens-{name}", f"client_tokens.limits.{name}", f"{what} of each.", "N")
+        for name, what in (
+            ("rpm", "Requests a minute"),
+            ("tpm", "Tokens a minute"),
+            ("rpd", "Requests in 24 hours"),
+            ("tpd", "Tokens in 24 hours"),
+            ("parallel", "Requests at once"),
+        )
+    ),
+    Setting(
+        "--buffer",
+        "stream.buffer",
+        "Where the text of its streams is cut. Default: as its model or `stream` says.",
+        "off|words|sentences|interval",
+    ),
+    Setting("--max-delay", "stream.max_delay", "How long text waits to be cut there.", "SPAN"),
     Setting("--expires", "expires", "Its end: 2027-01-01, or after 90d.", "WHEN"),
     Setting(
         "--on-disconnect",
@@ -127,6 +157,8 @@ OPTIONS = (
     ),
 )
 _BY_NAME = {option.name: option for option in OPTIONS}
+_WHOLE = {"budget.usd": "budget", "client_tokens.max_expiry": "client_tokens"}
+"""What goes with an option that is taken away, by its path."""
 
 
 def with_settings(command: Callable[..., None]) -> Callable[..., None]:
@@ -155,7 +187,7 @@ def said(settings: Settings, unset: Iterable[str] = ()) -> "Iterator[Said]":
 
     for name in unset:
         option = _named(name)
-        whole = "budget" if option.path == "budget.usd" else option.path
+        whole = _WHOLE.get(option.path, option.path)
         yield Said(f"--unset {name}", tuple(whole.split(".")), None)
     for name, value in settings.items():
         option = _BY_NAME[name]

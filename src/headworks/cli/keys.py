@@ -286,7 +286,12 @@ def _row(record: "KeyRecord", now: float) -> tuple[str, ...]:
         "all" if grant.models is None else ",".join(sorted(grant.models)) or "none",
         _pairs(limits, **{name: "…" for name, _ in grant.limits.models}),
         _spell_budget(grant),
-        _pairs({name: text[name] for name, usual in _USUAL.items() if text[name] != usual}),
+        _pairs(
+            {name: text[name] for name, usual in _USUAL.items() if text[name] != usual},
+            **_minting(grant),
+            **_pieces(grant),
+            **({"scopes": ",".join(text["scopes"])} if grant.scopes else {}),
+        ),
         "never" if grant.expires is None else _spell(grant.expires),
         record.status(now),
     )
@@ -295,6 +300,21 @@ def _row(record: "KeyRecord", now: float) -> tuple[str, ...]:
 def _pairs(values: dict[str, Any], **more: str) -> str:
     shown = {name: value for name, value in values.items() if value is not None} | more
     return " ".join(f"{name}={value}" for name, value in shown.items()) or "-"
+
+
+def _minting(grant: "Grant") -> dict[str, str]:
+    from headworks.core.durations import spell
+
+    rules = grant.client_tokens
+    return {} if rules is None else {"client_tokens": spell(rules.longest)}
+
+
+def _pieces(grant: "Grant") -> dict[str, str]:
+    from headworks.core.durations import spell
+
+    mode, delay = grant.buffering.mode, grant.buffering.max_delay
+    told = {"buffer": mode, "max_delay": None if delay is None else spell(delay)}
+    return {name: value for name, value in told.items() if value is not None}
 
 
 def _spell_budget(grant: "Grant") -> str:

@@ -1,6 +1,7 @@
 """`headworks models`: what the built-in catalogue knows."""
 
 import json
+from collections.abc import Mapping
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -8,6 +9,7 @@ import typer
 
 if TYPE_CHECKING:  # `headworks --help` does not pay for the catalogue
     from headworks.catalog import Catalogue
+    from headworks.core.pricing import Rates
 
 app = typer.Typer(
     name="models",
@@ -16,7 +18,8 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-_FORM = "{:<36} {:>9} {:>9} {:>9} {:>9} {:>8}  {}"
+_FORM = "{:<36} {:>29} {:>9} {:>8}  {}"
+_RATES = "{:>9} {:>9} {:>9}"
 
 
 @app.callback()
@@ -31,7 +34,7 @@ def list_(
     retired: Annotated[bool, typer.Option("--all", help="Retired models as well.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Write JSON for programs.")] = False,
 ) -> None:
-    """List models with today's standard prices in USD per million tokens.
+    """List models with today's standard prices in USD per million tokens, or seconds, or characters.
 
     \b
     headworks models list
@@ -47,11 +50,11 @@ def list_(
     if as_json:
         typer.echo(json.dumps({"source": catalogue.source.prices, "models": rows}, indent=2))
         return
-    typer.echo(_FORM.format("model", "input", "output", "cached", "context", "answer", "ends"))
+    columns = _RATES.format("input", "output", "cached")
+    typer.echo(_FORM.format("model", columns, "context", "answer", "ends"))
     for row in rows:
-        shown = [_shown(row[key]) for key in ("input", "output", "cached")]
         limits = [row["input_tokens"] or "-", row["output_tokens"] or "-"]
-        typer.echo(_FORM.format(row["id"], *shown, *limits, row["shutdown"] or "").rstrip())
+        typer.echo(_FORM.format(row["id"], _rates(row), *limits, row["shutdown"] or "").rstrip())
     typer.echo(
         f"{len(rows)} models; {catalogue.source.prices}; {catalogue.source.generated}; "
         '"?" is unknown, which is never counted as free'
@@ -59,9 +62,12 @@ def list_(
 
 
 def _row(catalogue: "Catalogue", name: str, today: date) -> dict[str, Any]:
+    from headworks.core.measures import MEASURES, USUAL
+
     model = catalogue.model(name)
     price = catalogue.price(name, today)
-    rates = price.tiers["default"] if price else None
+    tiers: Mapping[str, Rates] = price.tiers if price else {}
+    rates = tiers["default"] if price and USUAL in price.measures else None
     shutdown = model.shutdown if model else None
     return {
         "id": name,
@@ -69,12 +75,20 @@ def _row(catalogue: "Catalogue", name: str, today: date) -> dict[str, Any]:
         "input": _usd(rates.input) if rates else None,
         "output": _usd(rates.output) if rates else None,
         "cached": _usd(rates.cached) if rates else None,
-        "tiers": sorted(price.tiers) if price else [],
+        "tiers": sorted(tiers.keys() - MEASURES),
+        "per_million": {name: _usd(tiers[name].input) for name in MEASURES & tiers.keys()},
         "input_tokens": model.input if model else None,
         "output_tokens": model.output if model else None,
         "shutdown": shutdown,
         "retired": shutdown is not None and shutdown <= today.isoformat(),
     }
+
+
+def _rates(row: Mapping[str, Any]) -> str:
+    """Return what tokens cost, or what the model is billed by in their place."""
+    if row["input"] is None and row["per_million"]:
+        return ", ".join(f"{usd} / 1M {name}s" for name, usd in row["per_million"].items())
+    return _RATES.format(*(_shown(row[key]) for key in ("input", "output", "cached")))
 
 
 def _usd(nano: int) -> str:

@@ -86,6 +86,7 @@ def _with_simulator(config: Path | None, stack: ExitStack) -> "Load":
                 upstream,
                 base_url=simulator.base_url,
                 credentials=credentials,
+                admin=None,
                 proxy=None,
                 ca_file=None,
             )

@@ -1,6 +1,7 @@
 """What must fit together: checks over several values, told all at once like the rest."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import chain
 from typing import Any, TypeVar
 
 from headworks.config import schema, schema_health, units
@@ -11,6 +12,7 @@ from headworks.config.settings import Config, flat
 from headworks.config.tree import Path, Reading, as_mapping
 
 SHORTEST_SECRET = 16
+LONG_PEPPER = 32
 SIMULATOR = "sk-simulator"
 """What the simulator's keys begin with: they open nothing, so that they may stand in a file."""
 
@@ -23,6 +25,10 @@ Finding = tuple[Path, str]
 _NAMED: tuple[tuple[Path, str], ...] = (
     (("keys", "*", "name"), "key"),
     (("upstreams", "*", "credentials", "*", "name"), "credential"),
+)
+_API_KEYS: tuple[Path, ...] = (
+    ("upstreams", "*", "credentials", "*", "api_key"),
+    ("upstreams", "*", "admin_credential", "api_key"),
 )
 _MODEL: Path = ("models", "*")
 _ON: Path = (*_MODEL, "on", "*", "*")
@@ -47,6 +53,8 @@ def findings(reading: Reading) -> Iterator[Finding]:
         _hedges,
         _names,
         _secrets,
+        _signing,
+        _cors,
         _upstreams,
         _breakers,
         _credentials,
@@ -271,6 +279,21 @@ def _secrets(reading: Reading) -> Iterator[Finding]:
     yield from _repeated(reading, _SECRETS[0], "another key has the same secret")
 
 
+def _signing(reading: Reading) -> Iterator[Finding]:
+    pepper = _at(reading, ("key_pepper",))
+    if isinstance(pepper, str) and SHORTEST_SECRET <= len(pepper) < LONG_PEPPER:
+        for path, _ in values_at(reading.values, ("keys", "*", "client_tokens")):
+            yield path, f"tokens are signed with key_pepper: it needs {LONG_PEPPER} characters"
+
+
+def _cors(reading: Reading) -> Iterator[Finding]:
+    origins = ("server", "cors", "origins", "*")
+    given = [origin for _, origin in _texts(reading, origins)]
+    if "*" in given and len(given) > 1:
+        yield origins[:-1], '"*" allows every origin; leave it out, or all the others'
+    yield from _repeated(reading, origins, "this origin stands here twice")
+
+
 def _upstreams(reading: Reading) -> Iterator[Finding]:
     for path, url in _texts(reading, ("upstreams", "*", "base_url")):
         is_allowed = str(_at(reading, (*path[:-1], "allow_http"))).lower() in {"true", "1"}
@@ -298,7 +321,7 @@ def _breakers(reading: Reading) -> Iterator[Finding]:
 
 
 def _credentials(reading: Reading) -> Iterator[Finding]:
-    for path, value in _texts(reading, ("upstreams", "*", "credentials", "*", "api_key")):
+    for path, value in chain.from_iterable(_texts(reading, pattern) for pattern in _API_KEYS):
         url = _at(reading, (*path[:2], "base_url"))
         is_harmless = value.startswith(SIMULATOR) or (
             isinstance(url, str) and units.is_loopback(url)

@@ -9,6 +9,8 @@ from headworks.config.tree import Path, Reading, as_mapping
 PLACES: Final[tuple[Path, ...]] = (
     ("limits",),
     ("keys", "*", "limits"),
+    ("client_tokens", "limits"),
+    ("keys", "*", "client_tokens", "limits"),
     *((name, "*", "limits") for name in ("projects", "users", "tags")),
 )
 _TOKENS: Final = frozenset({"tpm", "tpd"})

@@ -19,6 +19,7 @@ from headworks.config.schema import Grant as GrantText
 from headworks.config.settling import settled_grant
 from headworks.config.tree import Node, Place, as_list, as_mapping, flatten, told
 from headworks.core.budget import Budget
+from headworks.core.client_tokens import TokenRules
 from headworks.core.grants import Grant
 from headworks.core.wire import usd
 from headworks.errors import ConfigurationError
@@ -69,9 +70,12 @@ def written(grant: Grant) -> dict[str, Any]:
         "name": grant.name,
         "project": grant.project,
         "models": None if grant.models is None else sorted(grant.models),
+        "scopes": sorted(grant.scopes),
         "limits": _amounts(limits) | more | {"models": models},
         "priority": grant.priority,
         "budget": None if grant.budget is None else _budget(grant.budget),
+        "stream": {"buffer": grant.buffering.mode, "max_delay": grant.buffering.max_delay},
+        "client_tokens": None if grant.client_tokens is None else _tokens(grant.client_tokens),
         "expires": None if expires is None else datetime.fromtimestamp(expires, UTC).isoformat(),
         "on_disconnect": grant.on_disconnect,
         "on_ledger_failure": grant.on_ledger_failure,
@@ -105,6 +109,10 @@ def _budget(budget: Budget) -> dict[str, Any]:
         "unpriced": budget.unpriced,
         "reserve": "strict" if budget.is_strict else "expected",
     }
+
+
+def _tokens(rules: TokenRules) -> dict[str, Any]:
+    return {"max_expiry": rules.longest, "limits": _amounts(rules.limits)}
 
 
 def _tree(value: object, place: Place) -> Node:

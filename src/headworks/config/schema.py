@@ -10,6 +10,7 @@ from typing import Annotated, ClassVar, Literal
 from msgspec import Meta
 
 from headworks.config import units
+from headworks.config.schema_browsers import ClientTokens, Cors
 from headworks.config.schema_budgets import Budget
 from headworks.config.schema_failures import TargetName
 from headworks.config.schema_ledger import Idempotency, Ledger
@@ -17,6 +18,7 @@ from headworks.config.schema_limits import Label, Limits, Project, Tag, User
 from headworks.config.schema_models import Model
 from headworks.config.schema_queue import KeyLimits, Queue
 from headworks.config.schema_routes import Capability
+from headworks.config.schema_stream import Buffered, Stream
 from headworks.config.schema_upstreams import Upstream
 from headworks.config.section import (
     Address,
@@ -29,13 +31,30 @@ from headworks.config.section import (
     Section,
     Size,
 )
-from headworks.types import OnDisconnect, OnLedgerFailure, Priority, Secret, Unpriced
+from headworks.types import OnDisconnect, OnLedgerFailure, Priority, Scope, Secret, Unpriced
+
+
+class WebSocket(Section, frozen=True, kw_only=True):
+    """What WebSocket connections may do."""
+
+    max_message: Annotated[
+        Size,
+        Meta(description="Largest message that is accepted, either way.", examples=["16MB"]),
+    ] = "16MB"
+    longest: Annotated[
+        Duration,
+        Meta(description="How long a connection may last; providers end theirs after an hour."),
+    ] = "60m"
+    idle: Annotated[
+        Duration,
+        Meta(description="How long nobody may say anything on it.", examples=["10m"]),
+    ] = "10m"
 
 
 class Server(Section, frozen=True, kw_only=True):
     """Where headworks listens, and how much it takes."""
 
-    later: ClassVar[frozenset[str]] = frozenset({"workers", "tls", "proxies", "cors"})
+    later: ClassVar[frozenset[str]] = frozenset({"workers", "tls", "proxies"})
 
     listen: Annotated[
         Address,
@@ -61,6 +80,14 @@ class Server(Section, frozen=True, kw_only=True):
     max_body: Annotated[
         Size, Meta(description="Largest request body that is accepted.", examples=["20MB"])
     ] = "20MB"
+    max_upload: Annotated[
+        Size,
+        Meta(
+            description="Largest request body that is no JSON, such as a form with a file: it passes "
+            "through without being held.",
+            examples=["25MB"],
+        ),
+    ] = "512MB"
     max_answer: Annotated[
         Size,
         Meta(
@@ -75,6 +102,13 @@ class Server(Section, frozen=True, kw_only=True):
             "when unset. A tenth is left to `interactive` ones.",
             examples=[500],
         ),
+    ] = None
+    websocket: Annotated[WebSocket, Meta(description="What WebSocket connections may do.")] = (
+        WebSocket()
+    )
+    cors: Annotated[
+        Cors | None,
+        Meta(description="Which web pages may call; none when unset."),
     ] = None
 
 
@@ -124,7 +158,7 @@ class Grant(Section, frozen=True, kw_only=True):
     """What a key is for and may do, whether it stands in the file or is made at run time."""
 
     later: ClassVar[frozenset[str]] = frozenset(
-        {"paths", "scopes", "guards", "cache", "ips", "environment", "user"}
+        {"paths", "guards", "cache", "ips", "environment", "user"}
     )
 
     name: Annotated[Name, Meta(description="Name in reports, unique.", examples=["web"])]
@@ -135,6 +169,14 @@ class Grant(Section, frozen=True, kw_only=True):
         Annotated[tuple[ModelName, ...], Meta(min_length=1)] | None,
         Meta(description="Models it may use; all when unset.", examples=[["assistant"]]),
     ] = None
+    scopes: Annotated[
+        tuple[Scope, ...],
+        Meta(
+            description="What it may do besides using the API: `admin` opens the paths that "
+            "administer the provider's account, with the upstream's `admin_credential`.",
+            examples=[["admin"]],
+        ),
+    ] = ()
     limits: Annotated[KeyLimits, Meta(description="What it may do at most.")] = KeyLimits()
     priority: Annotated[
         Priority,
@@ -144,6 +186,10 @@ class Grant(Section, frozen=True, kw_only=True):
         ),
     ] = "interactive"
     budget: Annotated[Budget | None, Meta(description="What it may spend.")] = None
+    client_tokens: Annotated[
+        ClientTokens | None,
+        Meta(description="The tokens that it may mint for browsers and phones; none when unset."),
+    ] = None
     expires: Annotated[
         str | None,
         Meta(
@@ -177,6 +223,7 @@ class Grant(Section, frozen=True, kw_only=True):
             examples=["refuse"],
         ),
     ] = "flag"
+    stream: Annotated[Buffered, Meta(description="How its streams are cut.")] = Buffered()
 
 
 class Key(Grant, frozen=True, kw_only=True):
@@ -203,6 +250,21 @@ class Price(Section, frozen=True, kw_only=True):
         Rate | None,
         Meta(description="Tokens read from the provider's cache; as `input` when unset."),
     ] = None
+    second: Annotated[
+        Rate | None,
+        Meta(
+            description="Each second of sound that is read, or of video that is made, where that "
+            "is billed in the place of tokens.",
+            examples=["0.0001"],
+        ),
+    ] = None
+    character: Annotated[
+        Rate | None,
+        Meta(description="A million characters of speech, likewise.", examples=["15.00"]),
+    ] = None
+    image: Annotated[Rate | None, Meta(description="Each image, likewise.", examples=["0.04"])] = (
+        None
+    )
 
 
 class Document(Section, frozen=True, kw_only=True):
@@ -255,6 +317,7 @@ class Document(Section, frozen=True, kw_only=True):
         Idempotency,
         Meta(description="What is kept of calls that carry an Idempotency-Key."),
     ] = Idempotency()
+    stream: Annotated[Stream, Meta(description="How streams are passed on.")] = Stream()
     queue: Annotated[
         bool | Queue,
         Meta(
@@ -269,6 +332,15 @@ class Document(Section, frozen=True, kw_only=True):
             "was not made through headworks, where several accounts could hold it: `first` asks "
             "the first credential of the first upstream.",
             examples=["first"],
+        ),
+    ] = "refuse"
+    provider_sessions: Annotated[
+        Literal["refuse", "allow"],
+        Meta(
+            description="What becomes of a call that opens a session with the provider itself "
+            "(`realtime/client_secrets`, `realtime/calls` and the like), by a key for which limits, "
+            "budgets or a list of models hold: none of them can hold in that session.",
+            examples=["allow"],
         ),
     ] = "refuse"
     upstreams: Annotated[dict[Name, Upstream], Meta(description="Providers by name.")] = {}  # noqa: RUF012 - msgspec gives each its own

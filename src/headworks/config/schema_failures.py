@@ -1,10 +1,11 @@
 """What may stand in headworks.yaml about a model's failures: other targets, streams, refusals."""
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Literal
 
 from msgspec import Meta
 
 from headworks.config import units
+from headworks.config.schema_stream import Buffered
 from headworks.config.section import Section
 
 TargetName = Annotated[
@@ -32,10 +33,8 @@ class HeldBack(Section, frozen=True, kw_only=True):
     ]
 
 
-class ModelStream(Section, frozen=True, kw_only=True):
+class ModelStream(Buffered, frozen=True, kw_only=True):
     """How a stream is passed on."""
-
-    later: ClassVar[frozenset[str]] = frozenset({"buffer"})
 
     commit: Annotated[
         Literal["first_token", "complete"] | HeldBack,

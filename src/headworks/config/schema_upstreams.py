@@ -66,6 +66,27 @@ class Credential(Section, frozen=True, kw_only=True):
     ] = None
 
 
+class AdminCredential(Section, frozen=True, kw_only=True):
+    """The key that administers our account at a provider."""
+
+    api_key: Annotated[
+        Secret,
+        Meta(
+            description="The admin key, by reference only: never written into the file itself.",
+            examples=["${env:OPENAI_ADMIN_KEY}"],
+            extra={"read": units.token},
+        ),
+    ]
+    organization: Annotated[
+        str | None,
+        Meta(
+            description="Sent as OpenAI-Organization.",
+            examples=["org-123"],
+            extra={"read": units.token},
+        ),
+    ] = None
+
+
 Whole = Annotated[
     Duration | None,
     Meta(
@@ -140,6 +161,14 @@ class Upstream(Section, frozen=True, kw_only=True):
         tuple[Credential, ...],
         Meta(min_length=1, description="The keys to use there."),
     ]
+    admin_credential: Annotated[
+        AdminCredential | None,
+        Meta(
+            description="What calls of /v1/organization/… and /v1/projects/… are made with, by keys "
+            "with the scope `admin`; nobody may make them when unset.",
+            examples=[{"api_key": "${env:OPENAI_ADMIN_KEY}"}],
+        ),
+    ] = None
     timeouts: Annotated[Timeouts, Meta(description="The four waits.")] = Timeouts()
     breaker: Annotated[
         Breaker | bool,
@@ -176,5 +205,11 @@ class Upstream(Section, frozen=True, kw_only=True):
         ),
     ] = None
     connections: Annotated[
-        int, Meta(ge=1, le=65_535, description="Most connections at a time.", examples=[100])
-    ] = 1000
+        int,
+        Meta(
+            ge=1,
+            le=65_535,
+            description="Most connections at a time; a call has one.",
+            examples=[100],
+        ),
+    ] = 10_000

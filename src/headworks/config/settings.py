@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 from urllib.parse import unquote, urlsplit
 
 from typing_extensions import override
@@ -20,16 +20,22 @@ from headworks.core.retry_budget import BudgetRules
 from headworks.core.upstream_bucket import NO_CAPS, Caps
 from headworks.errors import Failure
 from headworks.types import (
+    AS_OTHERS_SAY,
     AT_FIRST_TOKEN,
+    Buffering,
     Commit,
     Hedge,
     Need,
     Secret,
+    SocketRules,
     Timeouts,
 )
 
 UnknownIds = Literal["refuse", "first"]
 """What becomes of a call that refers to something of which nobody knows where it lives."""
+
+ProviderSessions = Literal["refuse", "allow"]
+"""What becomes of a call that opens a session in which none of the caller's limits can hold."""
 
 _LISTEN = Address("127.0.0.1", 4000)
 _ADMIN = Address("127.0.0.1", 4001)
@@ -37,6 +43,19 @@ _TIMEOUTS = Timeouts()
 _BREAKER, _BUDGET = BreakerRules(), BudgetRules()
 _QUEUE = QueueRules()
 _RULES = Rules()
+
+
+@dataclass(frozen=True, slots=True)
+class CorsConfig:
+    """Which web pages may call: their origins, or {"*"}; `max_age` in seconds.
+
+    Attributes:
+        allows_keys: Whether they may send keys, and not client tokens alone.
+    """
+
+    origins: frozenset[str]
+    max_age: float = 600.0
+    allows_keys: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +68,9 @@ class ServerConfig:
     max_body: int = 20_000_000
     max_answer: int = 128_000_000
     max_parallel: int | None = None
+    websocket: SocketRules = field(default_factory=SocketRules)
+    cors: CorsConfig | None = None
+    max_upload: int = 512_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +108,15 @@ class IdempotencyConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class StreamConfig:
+    """How streams are passed on; `keep_alive` in seconds, 0 for never, `max_event` in bytes."""
+
+    buffering: Buffering = AS_OTHERS_SAY
+    keep_alive: float = 15.0
+    max_event: int = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
 class CredentialConfig:
     """A key of ours at a provider."""
 
@@ -94,6 +125,10 @@ class CredentialConfig:
     organization: str | None = None
     project: str | None = None
     limits: Caps | None = None
+
+
+ADMIN: Final = "(admin)"
+"""What stands in the place of a credential's name for an upstream's admin credential."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,11 +140,12 @@ class UpstreamConfig:
     timeouts: Timeouts = _TIMEOUTS
     proxy: Secret | None = None
     ca_file: Path | None = None
-    connections: int = 1000
+    connections: int = 10_000
     allow_http: bool = False
     breaker: BreakerRules = _BREAKER
     retry_budget: BudgetRules = _BUDGET
     limits: Caps = NO_CAPS
+    admin: CredentialConfig | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +193,7 @@ class ModelConfig:
         fixed_answer: What the caller is told where a content filter said no, None for its error.
         context: What is done with requests that are too long, None for nothing.
         hedge: What is done about answers that are late, None for nothing.
+        buffering: How its streams are cut.
     """
 
     routes: tuple[StepConfig, ...]
@@ -168,6 +205,7 @@ class ModelConfig:
     fixed_answer: str | None = None
     context: Policy | None = None
     hedge: Hedge | None = None
+    buffering: Buffering = AS_OTHERS_SAY
 
     def all_routes(self) -> Iterator[RouteConfig]:
         """Yield each route that it may take, those for one kind of failure included."""
@@ -185,11 +223,16 @@ class KeyConfig:
 
 @dataclass(frozen=True, slots=True)
 class PriceConfig:
-    """Whole nano-dollars per million tokens; `cached` None is as `input`."""
+    """Whole nano-dollars per million tokens; `cached` None is as `input`.
+
+    Attributes:
+        measures: Nano-dollars per million of something else than tokens; see `core.measures`.
+    """
 
     input: int
     output: int
     cached: int | None = None
+    measures: Mapping[str, int] = field(default_factory=dict[str, int])
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,8 +264,10 @@ class Config:
     retry: RetryConfig = RetryConfig()
     ledger: LedgerConfig = LedgerConfig()
     idempotency: IdempotencyConfig = IdempotencyConfig()
+    stream: StreamConfig = StreamConfig()
     queue: QueueRules = _QUEUE
     unknown_ids: UnknownIds = "refuse"
+    provider_sessions: ProviderSessions = "refuse"
     upstreams: Mapping[str, UpstreamConfig] = field(default_factory=dict[str, UpstreamConfig])
     models: Mapping[str, ModelConfig] = field(default_factory=dict[str, ModelConfig])
     keys: tuple[KeyConfig, ...] = ()
@@ -248,6 +293,8 @@ def _known(config: Config) -> Iterator[Secret]:
     yield from (key.secret for key in config.keys)
     for upstream in config.upstreams.values():
         yield from (credential.api_key for credential in upstream.credentials)
+        if upstream.admin:
+            yield upstream.admin.api_key
         if upstream.proxy:
             yield from _parts(upstream.proxy)
 

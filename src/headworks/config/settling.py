@@ -9,6 +9,7 @@ import msgspec
 
 from headworks.config import (
     schema,
+    schema_browsers,
     schema_budgets,
     schema_context,
     schema_failures,
@@ -16,12 +17,15 @@ from headworks.config import (
     schema_models,
     schema_queue,
     schema_routes,
+    schema_stream,
     schema_upstreams,
     units,
 )
 from headworks.config.settings import (
+    ADMIN,
     CapabilityConfig,
     Config,
+    CorsConfig,
     CredentialConfig,
     GroupConfig,
     IdempotencyConfig,
@@ -34,21 +38,32 @@ from headworks.config.settings import (
     RouteConfig,
     ServerConfig,
     StepConfig,
+    StreamConfig,
     UpstreamConfig,
 )
 from headworks.core.admission import NO_LIMITS, Rules
 from headworks.core.breaker import NEVER_OPEN, BreakerRules
 from headworks.core.budget import EVERY_USER, ORGANISATION, Budget, Owner
 from headworks.core.capability import NEEDS
+from headworks.core.client_tokens import TokenRules
 from headworks.core.context import Policy
 from headworks.core.context_units import Keep
 from headworks.core.grants import Grant
 from headworks.core.groups import Strategy
+from headworks.core.pricing import MILLION
 from headworks.core.queue_rules import QueueRules
 from headworks.core.retry_budget import BudgetRules
 from headworks.core.upstream_bucket import Caps
 from headworks.errors import Failure
-from headworks.types import AT_FIRST_TOKEN, Commit, Hedge, RateLimits, Timeouts
+from headworks.types import (
+    AT_FIRST_TOKEN,
+    Buffering,
+    Commit,
+    Hedge,
+    RateLimits,
+    SocketRules,
+    Timeouts,
+)
 
 _TIMEOUTS = Timeouts()
 _NO_WAITS = schema_upstreams.Waits()
@@ -78,11 +93,13 @@ def settled(document: schema.Document, directory: Path) -> Config:
         idempotency=IdempotencyConfig(
             units.pause(document.idempotency.keep), units.size(document.idempotency.max_body)
         ),
+        stream=_stream(document.stream),
         queue=_queue(document),
         unknown_ids=document.unknown_ids,
+        provider_sessions=document.provider_sessions,
         upstreams=upstreams,
         models={name: _model(one, document, upstreams) for name, one in document.models.items()},
-        keys=tuple(KeyConfig(settled_grant(one), one.secret) for one in document.keys),
+        keys=tuple(_key(one) for one in document.keys),
         limits=_rules(document),
         budgets=dict(_budgets(document)),
         prices={name: _price(one) for name, one in document.prices.items()},
@@ -98,7 +115,33 @@ def _server(text: schema.Server) -> ServerConfig:
         units.size(text.max_body),
         units.size(text.max_answer),
         text.max_parallel,
+        SocketRules(
+            longest=units.duration(text.websocket.longest),
+            idle=units.duration(text.websocket.idle),
+            most=units.size(text.websocket.max_message),
+        ),
+        cors=None if text.cors is None else _cors(text.cors),
+        max_upload=units.size(text.max_upload),
     )
+
+
+def _stream(text: schema_stream.Stream) -> StreamConfig:
+    buffering = Buffering(text.buffer, units.duration(text.max_delay))
+    return StreamConfig(buffering, units.pause(text.keep_alive), units.size(text.max_event))
+
+
+def _buffering(text: schema_stream.Buffered) -> Buffering:
+    delay = None if text.max_delay is None else units.duration(text.max_delay)
+    return Buffering(text.buffer, delay)
+
+
+def _key(text: schema.Key) -> KeyConfig:
+    return KeyConfig(settled_grant(text), text.secret)
+
+
+def _cors(text: schema_browsers.Cors) -> CorsConfig:
+    origins = frozenset(units.origin(one) for one in text.origins)
+    return CorsConfig(origins, units.pause(text.max_age), text.keys == "allow")
 
 
 def _log(text: schema.Log) -> LogConfig:
@@ -107,6 +150,7 @@ def _log(text: schema.Log) -> LogConfig:
 
 
 def _upstream(text: schema_upstreams.Upstream, directory: Path) -> UpstreamConfig:
+    admin = text.admin_credential
     return UpstreamConfig(
         base_url=units.base_url(text.base_url),
         credentials=tuple(
@@ -127,6 +171,7 @@ def _upstream(text: schema_upstreams.Upstream, directory: Path) -> UpstreamConfi
         breaker=_breaker(text),
         retry_budget=BudgetRules(text.retry_budget.share, text.retry_budget.floor),
         limits=Caps(text.limits.rpm, text.limits.tpm),
+        admin=None if admin is None else CredentialConfig(ADMIN, admin.api_key, admin.organization),
     )
 
 
@@ -171,6 +216,7 @@ def _model(
         fixed_answer=policy.answer,
         context=_context(text.context),
         hedge=Hedge(units.lateness(text.hedge.after), text.hedge.share) if text.hedge else None,
+        buffering=_buffering(text.stream),
     )
 
 
@@ -225,6 +271,16 @@ def settled_grant(text: schema.Grant) -> Grant:
         unpriced=text.unpriced,
         priority=text.priority,
         budget=None if text.budget is None else _budget(text.budget),
+        buffering=_buffering(text.stream),
+        client_tokens=None if text.client_tokens is None else _tokens(text.client_tokens),
+        scopes=frozenset(text.scopes),
+    )
+
+
+def _tokens(text: schema_browsers.ClientTokens) -> TokenRules:
+    limits = _model_limits(text.limits)
+    return TokenRules(
+        units.token_life(text.max_expiry), NO_LIMITS if limits == NO_LIMITS else limits
     )
 
 
@@ -291,7 +347,12 @@ def _model_limits(text: schema_limits.ModelLimits) -> RateLimits:
 
 def _price(text: schema.Price) -> PriceConfig:
     cached = units.rate(text.cached) if text.cached is not None else None
-    return PriceConfig(units.rate(text.input), units.rate(text.output), cached)
+    said = {"second": text.second, "character": text.character, "image": text.image}
+    each = {"second": MILLION, "character": 1, "image": MILLION}
+    measures = {
+        name: units.rate(rate) * each[name] for name, rate in said.items() if rate is not None
+    }
+    return PriceConfig(units.rate(text.input), units.rate(text.output), cached, measures)
 
 
 def _capability(text: schema_routes.Capability) -> CapabilityConfig:

@@ -53,7 +53,7 @@ upstreams:
     # timeouts: {connect: 5s, first_byte: 60s, idle: 30s, total: 10m}
     # proxy: http://proxy.example:3128
     # ca_file: private-ca.pem     # trusted instead of the system's authorities
-    # connections: 1000
+    # connections: 10000
     # allow_http: false           # http:// is for this machine only
     # breaker: {failures: 0.5, open: 5s}   # when a failing route is left alone; false for never
     # retry_budget: {share: 0.2, floor: 3} # retries per request, and a second

@@ -13,6 +13,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from typing_extensions import override
 
+from headworks.core.client_tokens import LONGEST as LONGEST_TOKEN
 from headworks.core.durations import seconds
 
 LONGEST = 30 * 86_400.0
@@ -42,6 +43,11 @@ _SIZES = {
 _SIZE = re.compile(r"(\d{1,15}(?:\.\d{1,9})?) ?([kmg]?i?b|)", re.ASCII | re.IGNORECASE)
 _DECIMAL = re.compile(r"\d{1,15}(?:\.\d{1,15})?", re.ASCII)
 _HOST = re.compile(r"[a-z0-9_](?:[a-z0-9._-]{0,251}[a-z0-9_.])?", re.ASCII | re.IGNORECASE)
+_ORIGIN = re.compile(
+    r"([a-z][a-z0-9+.-]{0,31})://([^/?#@:\[\]]{1,253}|\[[0-9a-f:.]{2,45}\])(?::([0-9]{1,5}))?",
+    re.ASCII | re.IGNORECASE,
+)
+_DEFAULT_PORTS = {("https", 443), ("http", 80)}
 _TOKEN = re.compile(r"[\x21-\x7e]{1,8192}")
 _PRINTABLE = re.compile(r"[\x21-\x5b\x5d-\x7e]+")
 
@@ -74,6 +80,30 @@ def duration(value: float | str) -> float:
     if not read:
         raise ValueError("this duration must be longer than 0s")
     return read
+
+
+def token_life(value: float | str) -> float:
+    """Read how long a client token lives, as seconds above 0."""
+    read = duration(value)
+    if read > LONGEST_TOKEN:
+        raise ValueError(f"client tokens live {LONGEST_TOKEN / 3600:g}h at most")
+    return read
+
+
+def origin(value: str) -> str:
+    """Read where a web page comes from, as browsers spell it: `https://app.example.com`, or "*"."""
+    if value == "*":
+        return value
+    found = _ORIGIN.fullmatch(value)
+    port = int(found[3] or 0) if found else 0
+    if not found or port > HIGHEST_PORT or not _is_host(found[2]):
+        raise ValueError(
+            "not an origin; write scheme, host and port alone, such as https://app.example.com or "
+            "http://localhost:5173"
+        )
+    if (found[1].lower(), port) in _DEFAULT_PORTS:
+        raise ValueError("browsers leave out this port; leave it out, too")
+    return value.lower()
 
 
 def lateness(value: float | str) -> float | None:
@@ -240,6 +270,11 @@ def is_ip(host: str) -> bool:
 def is_wildcard(host: str) -> bool:
     """Whether listening here takes the port on every address of the machine."""
     return is_ip(host) and ipaddress.ip_address(host).is_unspecified
+
+
+def _is_host(host: str) -> bool:
+    bare = host[1:-1] if host.startswith("[") else host
+    return is_ip(bare) or bool(_HOST.fullmatch(host))
 
 
 def _url(value: str) -> SplitResult:

@@ -6,7 +6,7 @@ are, is an `Authority`.
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, Literal, NamedTuple, Protocol
 
 import msgspec
@@ -118,6 +118,10 @@ class Grant(Protocol):
         """
         ...
 
+    def vacate(self) -> None:
+        """Free the place among parallel calls before the end. Never waits; idempotent."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Rules:
@@ -161,18 +165,27 @@ class Rules:
                 return self.organisation
             case "project":
                 return self.projects.get(level.name, NO_LIMITS)
-            case "key":
-                return caller.limits
+            case "key" | "token":
+                return caller.limits if level.kind == "key" else _of_token(caller)
             case "user":
                 return self.users.get(level.name, self.user)
             case "tag":
                 return self.tags.get(level.name, NO_LIMITS)
 
 
+def _of_token(caller: Caller) -> RateLimits:
+    return NO_LIMITS if caller.token is None else caller.token.limits
+
+
 def is_by_day(limits: RateLimits) -> bool:
     """Return whether any of the limits is on a day."""
     more = (one for _, one in limits.models)
     return any(one.rpd is not None or one.tpd is not None for one in (limits, *more))
+
+
+def without_parallel(bound: Bound) -> Bound:
+    """Return what holds for a part of a call that has its place among the parallel ones."""
+    return bound._replace(limits=replace(bound.limits, parallel=None))
 
 
 def ask(bound: Bound, size: Size) -> Ask:

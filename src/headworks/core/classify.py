@@ -253,7 +253,8 @@ def _read(content: bytes) -> tuple[_Error, bool]:
         return body.error, True
     if body.error is not None:
         return _Error(message=body.error), False
-    return _Error(body.message, body.type, body.code, body.param), False
+    kind = None if body.type == "error" else body.type  # what the whole event is called
+    return _Error(body.message, kind, body.code, body.param), False
 
 
 def _inner_code(error: _Error) -> str:

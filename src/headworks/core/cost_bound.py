@@ -36,6 +36,7 @@ _BOUNDS: Final[Mapping[str, tuple[str, ...]]] = {
 _KEPT: Final = frozenset({"conversations", "files", "skills", "uploads"})
 """Endpoints at which a POST only keeps something, and costs nothing."""
 _STORED: Final = "/v1/chat/completions/"
+_TRAINING: Final = "/v1/fine_tuning/"
 _FREE_ENDS: Final = ("/cancel", "/input_tokens")
 """What stops work, or counts what it would be."""
 
@@ -64,6 +65,11 @@ def may_cost(request: Request) -> bool:
         return False
     kind = endpoint(request.method, path)
     return not kind.is_free and kind.name not in _KEPT
+
+
+def is_priced(request: Request) -> bool:
+    """Return whether the price of a model is what its requests there cost: training has another."""
+    return request.method != "POST" or not request.path.startswith(_TRAINING)
 
 
 def most(request: Request, route: Route, extent: Extent) -> Usage:

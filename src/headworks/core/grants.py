@@ -4,7 +4,17 @@ from dataclasses import dataclass
 from typing import Final
 
 from headworks.core.budget import Budget
-from headworks.types import OnDisconnect, OnLedgerFailure, Priority, RateLimits, Unpriced
+from headworks.core.client_tokens import TokenRules
+from headworks.types import (
+    AS_OTHERS_SAY,
+    Buffering,
+    OnDisconnect,
+    OnLedgerFailure,
+    Priority,
+    RateLimits,
+    Scope,
+    Unpriced,
+)
 
 _NO_LIMITS: Final = RateLimits()
 
@@ -18,6 +28,9 @@ class Grant:
         expires: Seconds since 1970.
         priority: The highest that its calls may have.
         budget: What may be spent under its name.
+        buffering: How its streams are cut.
+        scopes: What it may do besides using the API.
+        client_tokens: What the tokens may be that it mints, None when it may not mint any.
     """
 
     name: str
@@ -30,3 +43,6 @@ class Grant:
     unpriced: Unpriced = "flag"
     priority: Priority = "interactive"
     budget: Budget | None = None
+    buffering: Buffering = AS_OTHERS_SAY
+    client_tokens: TokenRules | None = None
+    scopes: frozenset[Scope] = frozenset()

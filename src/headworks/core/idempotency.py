@@ -4,8 +4,9 @@ from hashlib import sha256
 
 import msgspec
 
+from headworks.core.multipart import BodyDigest, form_of
 from headworks.errors import CallerError, CallError, InvalidRequest
-from headworks.types import Headers, Request
+from headworks.types import Caller, Headers, Request
 
 _LONGEST = 255
 _FIRST, _LAST = 0x21, 0x7E
@@ -60,17 +61,29 @@ def without_key(request: Request) -> Request:
     return msgspec.structs.replace(request, headers=headers)
 
 
-def place(key_id: str, key: str) -> bytes:
-    """Return what stands for a virtual key's idempotency key."""
-    return sha256(f"{key_id}\0{key}".encode()).digest()
+def place(caller: Caller, key: str) -> bytes:
+    """Return what stands for a virtual key's idempotency key, or for a user's of its tokens."""
+    whose = caller.key_id if caller.token is None else f"{caller.key_id}\0{caller.token.user}"
+    return sha256(f"{whose}\0{key}".encode()).digest()
 
 
 def fingerprint(request: Request) -> bytes:
     """Return what only an equal request has."""
     whole = sha256(f"{request.method} {request.path}?".encode())
     whole.update(request.query + b"\0")
-    whole.update(request.content)
+    whole.update(_digest(request))
     return whole.digest()
+
+
+def _digest(request: Request) -> bytes:
+    if request.upload is not None:
+        return request.upload.digest
+    form = form_of(dict(request.headers).get(b"content-type", b""))
+    if form is None:
+        return request.content
+    digest = BodyDigest(form)
+    digest.update(request.content)
+    return digest.result()
 
 
 def kept_headers(headers: Headers) -> Headers:

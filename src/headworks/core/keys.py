@@ -26,6 +26,9 @@ ID_LENGTH: Final = 10
 RANDOM_BYTES: Final = 40
 """What `mint` consumes: 8 bytes for the id, 32 for the secret."""
 
+TOKEN_PREFIX: Final = "eyJhbGciOiJIUzI1NiIsInR5cCI6Imh3K2p3dCJ9."  # noqa: S105 - in every token
+"""What every client token begins with: `{"alg":"HS256","typ":"hw+jwt"}` in base64url, and a dot."""
+
 _ALPHABET: Final = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _SECRET_LENGTH: Final = 43
 _CHECKSUM_LENGTH: Final = 6
@@ -34,6 +37,8 @@ _FORM: Final = re.compile(
 )
 _ID: Final = re.compile(rf"{PREFIX}([0-9A-Za-z]{{{ID_LENGTH}}})_")
 _ANYWHERE: Final = re.compile(rf"{PREFIX}[0-9A-Za-z]{{{ID_LENGTH}}}_[0-9A-Za-z]+")
+_TOKEN: Final = re.compile(rf"{re.escape(TOKEN_PREFIX)}[0-9A-Za-z_.-]*")
+_DERIVED: Final = b"headworks-derive"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +83,15 @@ def digest(pepper: bytes, text: str) -> bytes:
     return blake2b(text.encode("utf-8", "surrogatepass"), key=key, digest_size=32).digest()
 
 
+def derive(pepper: bytes, purpose: str) -> bytes:
+    """Return a key of 32 bytes for one purpose, which tells nothing of the pepper or of others.
+
+    It is BLAKE2b, personalised: no text of a key has it as its digest.
+    """
+    key = pepper if len(pepper) <= _LONGEST_PEPPER else blake2b(pepper).digest()
+    return blake2b(purpose.encode(), key=key, digest_size=32, person=_DERIVED).digest()
+
+
 def mask(text: str) -> str:
     """Return what may be shown of a key: a part of its public id, nothing of its secret."""
     if (form := _ID.match(text)) is not None:
@@ -86,7 +100,9 @@ def mask(text: str) -> str:
 
 
 def redact_keys(text: str) -> str:
-    """Return the text with every virtual key in it, whole or cut, masked."""
+    """Return the text with every virtual key and client token in it, whole or cut, masked."""
+    if TOKEN_PREFIX in text:
+        text = _TOKEN.sub("***", text)
     return _ANYWHERE.sub(lambda found: mask(found[0]), text) if PREFIX in text else text
 
 

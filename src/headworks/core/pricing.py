@@ -18,6 +18,7 @@ from typing import Annotated, cast
 
 import msgspec
 
+from headworks.core.measures import MEASURES, USUAL
 from headworks.errors import CallerError
 from headworks.types import Usage
 
@@ -77,17 +78,42 @@ class Price:
     is_bound: bool = False
     version: str = field(init=False, compare=False)
 
+    @property
+    def measures(self) -> frozenset[str]:
+        """What it bills by: see `core.measures`; "token" unless that is only something else."""
+        others = MEASURES.intersection(self.tiers)
+        standard = self.tiers["default"]
+        return others | {USUAL} if standard.input or standard.output or not others else others
+
     def __post_init__(self) -> None:
         tables = [sorted((k, astuple(v)) for k, v in t.items()) for t in (self.tiers, self.long)]
         numbers = repr((tables, self.above, self.is_bound)).encode()
         object.__setattr__(self, "version", hashlib.sha256(numbers).hexdigest()[:12])
 
 
-def flat_price(whole: int, output: int, cached: int | None = None) -> Price:
-    """Return a price without tiers, from nano-dollars per million tokens; `cached` as `whole`."""
-    return Price(
-        {"default": Rates(whole, output, whole if cached is None else cached, whole, whole)}
-    )
+def flat_price(
+    whole: int,
+    output: int,
+    cached: int | None = None,
+    measures: Mapping[str, int] | None = None,
+) -> Price:
+    """Return a price without tiers, from nano-dollars per million tokens; `cached` as `whole`.
+
+    `measures` are nano-dollars per million of something else than tokens.
+    """
+    rates = {name: Rates(rate, rate, rate, rate, rate) for name, rate in (measures or {}).items()}
+    cached = whole if cached is None else cached
+    return Price({"default": Rates(whole, output, cached, whole, whole), **rates})
+
+
+def covers(price: Price, usage: Usage) -> bool:
+    """Return whether a price says what such a usage costs: seconds are not tokens."""
+    if usage.tier in MEASURES:
+        return usage.tier in price.tiers
+    standard = price.tiers["default"]
+    if standard.input or standard.output or not (usage.input or usage.output):
+        return True
+    return MEASURES.isdisjoint(price.tiers)
 
 
 def cost(price: Price, usage: Usage) -> int:
@@ -176,6 +202,8 @@ def parse_usage(reported: object, tier: object = "default") -> tuple[Usage, tupl
     if not isinstance(reported, Mapping):
         return None
     usage = cast("Mapping[object, object]", reported)
+    if usage.get("type") == "duration":
+        return _lasted(usage)
     words = _CHAT if "prompt_tokens" in usage or "completion_tokens" in usage else _RESPONSES
     if words.input not in usage and words.output not in usage:
         return None
@@ -197,6 +225,17 @@ def parse_usage(reported: object, tier: object = "default") -> tuple[Usage, tupl
         flags.append("total_exceeds_parts")
         counts = msgspec.structs.replace(counts, output=counts.output + hidden)
     return counts, (*flags, *anomalies(counts))
+
+
+def _lasted(usage: Mapping[object, object]) -> tuple[Usage, tuple[str, ...]] | None:
+    """Return a report of seconds, rounded up."""
+    flags: list[str] = []
+    value = usage.get("seconds")
+    seconds = math.ceil(value) if isinstance(value, float) and math.isfinite(value) else value
+    read = _Reading({"seconds": seconds}, flags)
+    if seconds is None:
+        return None
+    return Usage(read.count("seconds", "seconds"), tier="second"), tuple(flags)
 
 
 _Count = Annotated[int, msgspec.Meta(ge=0, le=PLAUSIBLE)]

@@ -8,7 +8,7 @@ import msgspec
 from headworks.core.capability import Fitness
 from headworks.core.groups import Conditions, Group, ordered
 from headworks.core.trail import left_out
-from headworks.errors import Failure, ModelNotFound
+from headworks.errors import Failure, ModelNotFound, PathNotAllowed
 from headworks.types import Caller, Need, Plan, Request, Response, Route, Timeouts, Tried, Usage
 
 DEFAULT_PATIENCE = 5.0
@@ -105,11 +105,17 @@ class NamedRouter:
     """Plans by name: a configured name, "upstream/model", or the model as it is.
 
     `targets` is in order of preference: a model that no name and no prefix sends elsewhere goes
-    to the first one, under the name it was asked for.
+    to the first one, under the name it was asked for. What administers an account goes to `admin`.
     """
 
-    def __init__(self, targets: Mapping[str, Target], plans: Mapping[str, Plan | Draft]) -> None:
+    def __init__(
+        self,
+        targets: Mapping[str, Target],
+        plans: Mapping[str, Plan | Draft],
+        admin: Route | None = None,
+    ) -> None:
         self._targets = dict(targets)
+        self._admin = admin
         self._plans = dict(plans)
         self._first = next(iter(self._targets), None)
 
@@ -118,7 +124,10 @@ class NamedRouter:
 
         Raises:
             ModelNotFound: There is no upstream at all.
+            PathNotAllowed: No upstream has an admin credential, and one is needed.
         """
+        if request.is_admin:
+            return Plan((self._administered(),), DEFAULT_PATIENCE)
         model = request.model
         plan = self._plans.get(model)
         if plan is not None:
@@ -130,6 +139,19 @@ class NamedRouter:
         target = self._targets[name]
         sent = rest if slash and name == prefix else model
         return Plan(routes(name, target, sent, target.timeouts), DEFAULT_PATIENCE)
+
+    def _administered(self) -> Route:
+        if self._admin is None:
+            raise not_administered()
+        return self._admin
+
+
+def not_administered() -> PathNotAllowed:
+    """Return what is told of paths that administer the provider's account."""
+    return PathNotAllowed(
+        "Paths that administer the provider's account need a key with the scope admin, and an "
+        "upstream with an admin_credential."
+    )
 
 
 def _before(groups: Iterable[Group], unfit: Mapping[str, Need]) -> Iterator[tuple[str, Route]]:

@@ -3,14 +3,21 @@
 Lines end in CR, LF or CRLF and nowhere else (text such as U+2028 is data), a read may end
 anywhere, one leading byte order mark is ignored, comments and `id:`/`retry:` fields carry no
 event (WHATWG HTML §9.2.6). Every buffered byte is searched once, so cost is linear.
+
+What is fed in pieces is read as if it had come at once: the same events, and the same end where
+one of them is too large.
 """
 
 from headworks.errors import MalformedEvent
 
-MOST_EVENT = 8 * 1024 * 1024
-"""Bytes of one event; an endless line must not fill the memory. Images come as large events."""
+MOST_EVENT = 1_000_000
+"""Bytes of one event, where nothing else is said; an endless line must not fill the memory."""
+
+KEEP_ALIVE = b": keepalive\n\n"
+"""A comment: it tells the machines between us and the caller that the stream lives."""
 
 _BOM = b"\xef\xbb\xbf"
+_END = b"\n\n"
 
 Event = tuple[bytes, bytes]
 """An event's type (b"" when unnamed) and its data on one or more lines."""
@@ -19,20 +26,20 @@ Event = tuple[bytes, bytes]
 class SSEDecoder:
     """Cuts a byte stream into events, however the bytes were split."""
 
-    __slots__ = ("_after_cr", "_begun", "_buffer", "_most", "_searched")
+    __slots__ = ("_after_cr", "_begun", "_bound", "_buffer", "_most", "_searched")
 
     def __init__(self, most: int = MOST_EVENT) -> None:
         self._buffer = bytearray()
         self._searched = 0
         self._after_cr = False
         self._begun = False
-        self._most = most
+        self._most = self._bound = most
 
     def feed(self, chunk: bytes) -> list[Event]:
         """Return the events that `chunk` completes.
 
         Raises:
-            MalformedEvent: An event grew beyond the limit.
+            MalformedEvent: An event is larger than it may be; those before it were returned.
         """
         if self._after_cr or b"\r" in chunk:
             chunk = self._with_lf(chunk)
@@ -40,23 +47,41 @@ class SSEDecoder:
         buffer += chunk
         if not self._begun and not self._start():
             return []
-        end = buffer.rfind(b"\n\n", max(0, self._searched - 1))
+        if len(buffer) > self._bound:
+            return self._bounded()
+        end = buffer.rfind(_END, max(0, self._searched - 1))
         self._searched = len(buffer)
         if end < 0:
-            if len(buffer) > self._most:
-                self._buffer, self._searched = bytearray(), 0
-                raise MalformedEvent(f"The provider sent an event of over {self._most:,} bytes.")
             return []
-        blocks = bytes(buffer[:end]).split(b"\n\n")
+        blocks = bytes(buffer[:end]).split(_END)
         del buffer[: end + 2]
         self._searched = len(buffer)
         return [event for block in blocks if (event := _event(block)) is not None]
 
     def flush(self) -> list[Event]:
-        """Return the last event when the stream ended without its blank line."""
+        """Return the last event when the stream ended without its blank line; raises as `feed`."""
+        events = self._bounded() if len(self._buffer) > self._bound else []
         block, self._buffer = bytes(self._buffer), bytearray()
         event = _event(block)
-        return [] if event is None else [event]
+        return events if event is None else [*events, event]
+
+    def _bounded(self) -> list[Event]:
+        """Return the events of a full buffer, up to the first that is too large.
+
+        Nothing behind that is read: this call raises if it has no events to return, else the next.
+        """
+        blocks = bytes(self._buffer).split(_END)
+        sizes = (len(block.strip(b"\n")) for block in blocks)
+        refused = next((at for at, size in enumerate(sizes) if size > self._bound), None)
+        if refused is None:
+            rest = blocks.pop()
+        else:
+            blocks, rest, self._bound = blocks[:refused], b"", -1
+        self._buffer, self._searched = bytearray(rest), len(rest)
+        events = [event for block in blocks if (event := _event(block)) is not None]
+        if refused is not None and not events:
+            raise MalformedEvent(f"The provider sent an event of over {self._most:,} bytes.")
+        return events
 
     def _with_lf(self, chunk: bytes) -> bytes:
         if self._after_cr and chunk[:1] == b"\n":

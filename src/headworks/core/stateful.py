@@ -101,6 +101,8 @@ def references(request: Request) -> list[Reference]:
     known = _FINDERS.get(request.path)
     if known is not None:
         return known(request.fields) if request.fields else []
+    if request.is_admin:
+        return []
     found = list(_walk(request.fields)) if request.fields else []
     at = place(request.path)
     if at is not None and at.id:
@@ -110,7 +112,7 @@ def references(request: Request) -> list[Reference]:
 
 def is_list(request: Request) -> bool:
     """Return whether a request asks for all things of a kind: those of one account."""
-    if request.method not in {"GET", "HEAD"}:
+    if request.method not in {"GET", "HEAD"} or request.socket:
         return False
     at = place(request.path)
     return at is not None and at.depth == 0

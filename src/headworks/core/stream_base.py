@@ -5,25 +5,32 @@ reader's fields. A reader never raises: a fault stands in `error`, and the event
 go out. The last event (`ending`) is handed over apart, because the ledger settles before it.
 """
 
+import re
 from collections.abc import Callable, Iterable
+from typing import ClassVar
 
 import msgspec
 
 from headworks.core.classify import classify
 from headworks.core.pricing import parse_usage
-from headworks.core.sse import Event, SSEDecoder, encode
-from headworks.errors import CallError, MalformedEvent, UpstreamError
+from headworks.core.sse import MOST_EVENT, Event, SSEDecoder, encode
+from headworks.errors import CallError, MalformedEvent, UpstreamAnswered, UpstreamError
 from headworks.types import Usage
 
 DONE = b"data: [DONE]\n\n"
 NOTHING = msgspec.Raw(b"")
 """A field that is not there."""
 
+_HALF = re.compile(rb"\\u[dD][89a-fA-F][0-9a-fA-F]{2}")
+"""An escape of half a character beyond the first 65,536 (RFC 8259, section 8.2)."""
+
 Reported = tuple[Usage, tuple[str, ...]]
 
 
 class Stream:
     """Events of a dialect that we do not know: relayed as they are, ended by their end.
+
+    An event of over `most` bytes breaks it.
 
     Attributes:
         reported: The provider's usage and what was odd about it, None until it says so.
@@ -37,9 +44,12 @@ class Stream:
         is_said: Whether all is said, so that no more than the last event is to come.
         mask: Takes out of the provider's errors what their callers must not see.
         seen: Is shown each event, before its caller gets it, for the ids in it.
+        only_objects: Whether what is no JSON object is no event of this dialect.
     """
 
-    def __init__(self) -> None:
+    only_objects: ClassVar = False
+
+    def __init__(self, most: int = MOST_EVENT) -> None:
         self.reported: Reported | None = None
         self.pieces = 0
         self.text = bytearray()
@@ -49,12 +59,17 @@ class Stream:
         self.failure: UpstreamError | None = None
         self.mask: Callable[[bytes], bytes] = bytes
         self.seen: Callable[[bytes, bytes], None] | None = None
-        self._decoder = SSEDecoder()
+        self._decoder = SSEDecoder(most)
 
     @property
     def is_over(self) -> bool:
         """Whether nothing more is to be read."""
         return self.ending is not None or self.error is not None
+
+    @property
+    def is_answered(self) -> bool:
+        """Whether all of the answer has come, so that a break takes nothing of it."""
+        return False
 
     def feed(self, chunk: bytes) -> bytes:
         """Return what the caller gets for `chunk`."""
@@ -66,14 +81,24 @@ class Stream:
 
     def finish(self) -> bytes:
         """Note that the provider's bytes are over; return what the caller still gets."""
-        out = b"" if self.is_over else self.take(self._decoder.flush())
+        if self.is_over:
+            return b""
+        try:
+            out = self.take(self._decoder.flush())
+        except UpstreamError as error:
+            self.error = error
+            return b""
+        if isinstance(self.error, MalformedEvent):
+            self.error = None  # half an event is not malformed: the rest of it is missing
         if not self.is_over:
             self._conclude()
         return out
 
     def encode_error(self, error: CallError) -> bytes:
-        """Return the events that tell the caller of `error`."""
-        return encode(b"", msgspec.json.encode(error.body()))
+        """Return the events that tell the caller of `error`, in the provider's words if it has some."""
+        said = error.content if isinstance(error, UpstreamAnswered) else None
+        line = b" ".join(said.splitlines()) if said else msgspec.json.encode(error.body())
+        return encode(b"", line)
 
     def take(self, events: Iterable[Event]) -> bytes:
         """Return what the caller gets for `events`."""
@@ -82,7 +107,7 @@ class Stream:
             if self.is_over:
                 break
             if data[:6] == b"[DONE]":
-                self._done()
+                self._done(name)
             elif (piece := self._read(name, data)) is not None:
                 out.append(piece)
         return b"".join(out)
@@ -96,10 +121,26 @@ class Stream:
             return self._interpret(name, data)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             if isinstance(error, msgspec.ValidationError) and is_json(data):
+                if self.only_objects and data.lstrip()[:1] != b"{":
+                    return None  # no client knows what to do with it
                 self.begun = True
                 return encode(name, data)  # JSON of another shape is not ours to judge
+            if (halves := _HALF.findall(data)) and b"\\ufffe" not in data:
+                return self._read_halves(name, data, halves)
             self.error = MalformedEvent("The provider sent an event that is not valid JSON.")
             return None
+
+    def _read_halves(self, name: bytes, data: bytes, halves: list[bytes]) -> bytes | None:
+        """Read JSON with halves of a character, which some providers send in one event each.
+
+        The caller gets them as they came, and puts them together. What stands for them meanwhile
+        is no character.
+        """
+        piece = self._read(name, _HALF.sub(rb"\\ufffe", data))
+        if piece is not None:
+            for half in halves:
+                piece = piece.replace(b"\\ufffe", half, 1)
+        return piece
 
     def _interpret(self, name: bytes, data: bytes) -> bytes | None:
         """Learn from one event; return its bytes for the caller, None to keep it from them."""
@@ -108,15 +149,15 @@ class Stream:
         self.begun = True
         if name == b"error" or data.startswith(b'{"error"'):
             data = self.mask(data)
-        return encode(name, data)
+        return encode(name, data.replace(b"\n", b"\ndata: "))  # text of several lines
 
     def _event_error(self, raw: bytes) -> UpstreamError:
         """Return the error that an event carries, classified like one with a status."""
         return classify(200, (), self.mask(raw), now=0.0)
 
-    def _done(self) -> None:
-        """Note a [DONE]."""
-        self.ending = DONE
+    def _done(self, name: bytes) -> None:
+        """Note a [DONE], in an event of this name."""
+        self.ending = encode(name, b"[DONE]")
 
     def _conclude(self) -> None:
         """Decide what a clean close at this point means."""

@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 from typing_extensions import override
 
-from headworks.core.sse import encode
+from headworks.core.sse import MOST_EVENT, encode
 from headworks.core.stream_base import DONE, NOTHING, Opaque, Stream, is_given
 from headworks.errors import StreamTruncated
 
@@ -57,26 +57,35 @@ _NULL_USAGE = b',"usage":null}'
 class ChatStream(Stream):
     """Chunks of chat completions (and legacy completions).
 
-    `shows_usage` is whether the caller asked for the usage chunk. It ends well when every choice
+    `shows_usage` is whether the caller asked for the usage chunk, `choices` how many it did. It ends well when every choice
     got its finish_reason; a missing [DONE] is then supplied. The usage chunk is the last one before
     it (OpenAI API reference, `stream_options.include_usage`).
     """
 
-    def __init__(self, *, shows_usage: bool) -> None:
-        super().__init__()
+    only_objects = True
+
+    def __init__(self, most: int = MOST_EVENT, *, shows_usage: bool, choices: int = 1) -> None:
+        super().__init__(most)
         self._shows_usage = shows_usage
+        self._choices = choices
         self._open: set[int] = set()
+        self._ended: set[int] = set()
         self._seen = 0
 
+    @property
     @override
-    def _done(self) -> None:
+    def is_answered(self) -> bool:
+        return len(self._ended) >= self._choices and not self._open
+
+    @override
+    def _done(self, name: bytes) -> None:
         self._conclude()
 
     @override
     def _interpret(self, name: bytes, data: bytes) -> bytes | None:
         chunk = _decode_chunk(data)
         if is_given(chunk.error):
-            self.error = self._event_error(bytes(chunk.error))
+            self.error = self._event_error(b'{"error":%b}' % bytes(chunk.error))
             return None
         if chunk.choices:
             for choice in chunk.choices:
@@ -107,9 +116,10 @@ class ChatStream(Stream):
         delta = choice.delta
         if choice.finish_reason is not None:
             self._open.discard(choice.index)
+            self._ended.add(choice.index)
             self.filtered = self.filtered or choice.finish_reason == "content_filter"
-        elif delta is None or not is_given(delta.audio):
-            self._open.add(choice.index)
+        elif choice.index not in self._ended and not (delta and is_given(delta.audio)):
+            self._open.add(choice.index)  # what a filter says behind an end opens nothing
         said = choice.text if delta is None else _said(delta)
         if said:
             self.pieces += 1

@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 from typing_extensions import override
 
-from headworks.core.sse import encode
+from headworks.core.sse import MOST_EVENT, encode
 from headworks.core.stream_base import NOTHING, Opaque, Stream, is_given
 from headworks.errors import CallError, StreamTruncated
 
@@ -60,13 +60,15 @@ _TERMINALS = frozenset({"response.completed", "response.incomplete", "response.f
 class ResponsesStream(Stream):
     """Events of the Responses API: the terminal event carries the usage; there is no [DONE]."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    only_objects = True
+
+    def __init__(self, most: int = MOST_EVENT) -> None:
+        super().__init__(most)
         self._number = -1
         self._id: str | None = None
 
     @override
-    def _done(self) -> None:
+    def _done(self, name: bytes) -> None:
         """Ignore it: this dialect has terminal events instead."""
 
     @override

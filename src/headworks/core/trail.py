@@ -1,6 +1,7 @@
 """Tells what became of a failed attempt, and why a call went on or ended: for the journal."""
 
 from collections.abc import Mapping
+from typing import Final
 
 import msgspec
 
@@ -19,6 +20,16 @@ _UNFIT: Mapping[Need, Unfit] = {
     "prefill": "cannot prefill",
     "context": "cannot context",
 }
+
+
+PASSED: Final = "upload has passed"
+"""Why a request does not go out again: its body was too large to be held."""
+
+
+def tell_passed(error: UpstreamError) -> None:
+    """Let an error tell that the upload has passed, where trying again might have helped."""
+    if error.retry is not Retry.NEVER:
+        error.args = (f"{error} The upload has passed, so that it could not be sent again.",)
 
 
 def tried(
@@ -109,7 +120,7 @@ def _why_nothing(error: UpstreamError, cause: str, *, may_repeat: bool) -> str:
     if error.retry is Retry.NEVER:
         return "final"
     if not may_repeat:
-        return "may have had effects"
+        return cause if cause == PASSED else "may have had effects"
     return cause or "no attempt, route or time left"
 
 

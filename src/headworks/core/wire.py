@@ -18,7 +18,7 @@ from headworks.errors import (
 from headworks.types import Call, Headers, Response, Tried
 
 _JSON = (b"content-type", b"application/json")
-_PASSED = frozenset(
+_OF_CONTENT = frozenset(
     {
         b"accept-ranges",
         b"content-disposition",
@@ -27,11 +27,11 @@ _PASSED = frozenset(
         b"content-type",
         b"etag",
         b"last-modified",
-        b"openai-model",
-        b"openai-processing-ms",
-        b"openai-version",
+        b"location",
     }
 )
+_PROVIDERS_OWN = b"openai-"
+_KEPT_BACK = frozenset({b"openai-organization", b"openai-project"})
 _RENAMED = b"x-headworks-upstream-"
 _OBEYED = 60.0
 """Seconds of Retry-After up to which all official clients obey it."""
@@ -71,6 +71,13 @@ def answer_headers(call: Call, upstream: Headers, now: float) -> Headers:
     return (*zip(shown, compress(values, is_shown), strict=True), *call_headers(call, now))
 
 
+def error_headers(call: Call, error: CallError, now: float) -> Headers:
+    """Return the fields of a failed call: the provider's as with an answer, if it gave one."""
+    said = error.said if isinstance(error, UpstreamError) else ()
+    about = tuple(field for field in said if field[0] not in _OF_CONTENT)
+    return (*answer_headers(call, about, now), *retry_headers(error, call))
+
+
 @remembered
 def _selection(names: tuple[bytes, ...]) -> tuple[list[bytes], list[bool]]:
     """Return the names under which callers see a provider's fields, and which fields these are."""
@@ -80,7 +87,7 @@ def _selection(names: tuple[bytes, ...]) -> tuple[list[bytes], list[bool]]:
 
 def _shown_as(name: bytes) -> bytes | None:
     """Return the name by which callers see a provider's field, None when they do not."""
-    if name in _PASSED:
+    if name in _OF_CONTENT or (name.startswith(_PROVIDERS_OWN) and name not in _KEPT_BACK):
         return name
     if name == b"x-request-id" or name.startswith(b"x-ratelimit-"):
         return _RENAMED + name.removeprefix(b"x-")

@@ -8,6 +8,7 @@ tried next (`retry`, `retry_after`). `docs/errors.md` lists every code for users
     + InvalidRequest            400 invalid_request
     + InvalidJSON               400 invalid_json
     + ContextTooLong            400 context_length_exceeded
+    + UploadIncomplete          400 upload_incomplete
     + Unauthenticated           401 invalid_api_key
     + ModelNotAllowed           403 model_not_allowed
     + PathNotAllowed            403 path_not_allowed
@@ -42,6 +43,7 @@ tried next (`retry`, `retry_after`). `docs/errors.md` lists every code for users
   x CredentialsExhausted        502 upstream_credentials_exhausted          each was refused
   x CircuitOpen                 503 circuit_open                            after a while
   x CoolingDown                 429 upstream_cooling_down                   waiting takes too long
+  x UploadNotKept               503 upload_not_kept                         after a while
   x LedgerUnavailable           503 ledger_unavailable                      after a while
   x HomesUnavailable            503 stateful_ids_unavailable                after a while
   x ShuttingDown                503 shutting_down                           after a while
@@ -71,6 +73,8 @@ from headworks.errors.callers import (
     StatefulIdUnknown,
     Unauthenticated,
     UnsupportedMediaType,
+    UploadIncomplete,
+    UploadNotKept,
     WebSocketUnsupported,
 )
 from headworks.errors.calls import (
@@ -143,6 +147,8 @@ __all__ = [
     "StreamTruncated",
     "Unauthenticated",
     "UnsupportedMediaType",
+    "UploadIncomplete",
+    "UploadNotKept",
     "UpstreamAnswered",
     "UpstreamError",
     "WebSocketUnsupported",

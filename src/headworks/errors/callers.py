@@ -29,6 +29,12 @@ class ContextTooLong(CallerError):
     code = "context_length_exceeded"
 
 
+class UploadIncomplete(CallerError):
+    """The upload ended before all of it had come."""
+
+    code = "upload_incomplete"
+
+
 class Unauthenticated(CallerError):
     """No API key was sent, or one that is not valid."""
 
@@ -96,9 +102,15 @@ class UnsupportedMediaType(CallerError):
 
 
 class WebSocketUnsupported(CallerError):
-    """WebSocket connections are not relayed by this version; use the HTTP form of the API."""
+    """WebSocket connections are relayed at /v1/realtime and /v1/responses, by `headworks serve`."""
 
     status, code = 501, "websocket_not_supported"
+
+
+class UploadNotKept(CallError):
+    """The upload has to be kept on disk for a moment, and there is no room for it now."""
+
+    status, code, should_retry = 503, "upload_not_kept", True
 
 
 class LimitError(CallError):

@@ -9,7 +9,7 @@ class DeadlineExceeded(CallError):
     """The call's total time is up.
 
     Attributes:
-        sent: Whether request bytes may have reached a provider.
+        sent: Whether a whole request may have reached a provider.
     """
 
     status, type, code = 504, "timeout_error", "deadline_exceeded"

@@ -8,7 +8,7 @@ class UpstreamError(CallError):
 
     Attributes:
         failure: What kind of failure it is; a model may have routes of its own for it.
-        sent: Whether request bytes may have reached the provider, so that it may bill for them.
+        sent: Whether a whole request may have reached the provider, so that it may bill for it.
         is_answer: Whether the provider itself said no, so that it does not bill.
         said: Header fields of its answer, as far as there was one.
     """

@@ -125,7 +125,7 @@ class Exchange(RequestResponseCycle):
         """Return the next part of the body, or the news that the caller is gone."""
         if self.waiting_for_100_continue and not self._connection.transport.is_closing():
             self.waiting_for_100_continue = False
-            if not self.body and self.more_body:
+            if not self.body and self.more_body and not self.disconnected:
                 self._write(b"HTTP/1.1 100 Continue\r\n\r\n")
         if not self.disconnected and not self.response_complete:
             self._connection.flow.resume_reading()

@@ -1,8 +1,10 @@
 """What the head of a request must look like, and how its faults are told."""
 
 import re
+import urllib.parse
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from headworks.errors import CallerError
 
@@ -76,9 +78,20 @@ _HOST = re.compile(
 )
 
 _ONCE = frozenset(
-    {b"host", b"content-length", b"transfer-encoding", b"expect", b"authorization", b"api-key"}
+    {
+        b"api-key",
+        b"authorization",
+        b"content-length",
+        b"expect",
+        b"host",
+        b"origin",
+        b"transfer-encoding",
+    }
 )
 """Fields that may stand in a head once at most: they decide how it is read, and for whom."""
+
+CHUNKS_END = 5
+"""Bytes that tell whether a body in chunks ends where they do."""
 
 _LINE_REST = len(" HTTP/1.1") + 33
 """What a request line holds besides its target: a method, two spaces, a version."""
@@ -120,6 +133,23 @@ def size_fault(head: bytes, line_end: int, limits: HttpLimits) -> CallerError | 
     return None
 
 
+def http_scope(line: re.Match[bytes], is_current: bool) -> dict[str, Any]:  # noqa: FBT001 - as HTTP
+    """Return what an ASGI scope tells of a request line."""
+    raw_path, _, query = line[2].partition(b"?")
+    path = raw_path.decode("ascii")
+    return {
+        "type": "http",
+        "asgi": {"version": "3.0", "spec_version": "2.3"},
+        "http_version": "1.1" if is_current else "1.0",
+        "scheme": "http",
+        "method": line[1].decode("ascii"),
+        "root_path": "",
+        "path": urllib.parse.unquote(path) if "%" in path else path,
+        "raw_path": raw_path,
+        "query_string": query,
+    }
+
+
 def repeats(fields: Iterable[tuple[bytes, bytes]]) -> bool:
     """Return whether a field that may stand in a head once stands there twice."""
     names = [name for name, _ in fields if name in _ONCE]
@@ -155,3 +185,11 @@ def bare_head(length: int | None) -> bytes:
     if length is None:
         return b"POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n"
     return b"POST / HTTP/1.1\r\ncontent-length: %d\r\n\r\n" % length
+
+
+def goes_beyond(tail: bytes) -> bool:
+    """Return whether line ends follow a body in chunks, whose own end is one empty line.
+
+    llhttp skips any of them in silence; whatever follows tells itself.
+    """
+    return tail[-4:] != b"\r\n\r\n" or tail[:1] in b"\r\n"

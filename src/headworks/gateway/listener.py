@@ -12,7 +12,9 @@ from uvicorn.server import ServerState
 from headworks.errors import ConfigurationError
 from headworks.gateway.heads import HttpLimits
 from headworks.gateway.lifecycle import Lifecycle
-from headworks.gateway.protocol import hardened
+from headworks.gateway.protocol import HardenedProtocol
+from headworks.gateway.sweep import Sweep
+from headworks.gateway.upgrade import SocketProtocol
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -26,6 +28,10 @@ _BUSY = (
     "{setting}: cannot listen on {address}: {reason}; "
     "stop what uses it, or set {setting} to another address"
 )
+_NOT_SENT: int | None = getattr(socket, "TCP_NOTSENT_LOWAT", None)
+_MOST_NOT_SENT = 32_768
+"""Bytes that the system may hold of an answer before it sends them; else it takes megabytes of
+what a caller does not read. What is on its way does not count, so that nobody is slowed."""
 _SETTLE_SECONDS = 5.0
 """How long cancelled requests may take to settle."""
 _FLUSH_SECONDS = 1.0
@@ -56,6 +62,8 @@ def bind(setting: str, address: str) -> socket.socket:
     try:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        if _NOT_SENT is not None:
+            bound.setsockopt(socket.IPPROTO_TCP, _NOT_SENT, _MOST_NOT_SENT)
         bound.bind(target)
         bound.listen(_BACKLOG)
         bound.settimeout(0)
@@ -73,18 +81,34 @@ def url_of(bound: socket.socket) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
+def _protocol(limits: HttpLimits, lifecycle: Lifecycle, *, sockets: bool) -> type[HardenedProtocol]:
+    """Return the protocol class for one server; one without `sockets` ignores who asks for them."""
+    attributes = {"limits": limits, "lifecycle": lifecycle, "sweep": Sweep(limits.shortest_wait)}
+    kind = type("SocketProtocol", (SocketProtocol,), {"lifecycle": lifecycle}) if sockets else None
+    return type("HardenedProtocol", (HardenedProtocol,), {**attributes, "sockets": kind})
+
+
 class Listener:
     """Accepts connections on a bound socket for one app, until it is drained or closed."""
 
     def __init__(
-        self, app: Application, bound: socket.socket, limits: HttpLimits, lifecycle: Lifecycle
+        self,
+        app: Application,
+        bound: socket.socket,
+        limits: HttpLimits,
+        lifecycle: Lifecycle,
+        *,
+        max_message: int | None = None,
     ) -> None:
+        """Take a socket; one with a `max_message`, in bytes, takes WebSocket connections."""
         self._bound = bound
-        self._protocol = hardened(limits, lifecycle)
+        self._protocol = _protocol(limits, lifecycle, sockets=max_message is not None)
         self._config = uvicorn.Config(
             app,
             http=self._protocol,
-            ws="none",
+            ws="none",  # the protocol hands connections over by itself
+            ws_max_size=max_message or 0,
+            ws_per_message_deflate=False,
             lifespan="off",
             interface="asgi3",
             log_config=None,

@@ -20,8 +20,7 @@ A caller that closes its sending half counts as gone.
 import asyncio
 import math
 import re
-import urllib.parse
-from typing import ClassVar, cast
+from typing import Any, ClassVar, cast
 
 import httptools
 from typing_extensions import override
@@ -34,13 +33,16 @@ from uvicorn.server import ServerState
 from headworks.errors import CallerError, RequestTimeout
 from headworks.gateway.exchange import Exchange, Fields, error_answer
 from headworks.gateway.heads import (
+    CHUNKS_END,
     REQUEST_LINE,
     BadRequest,
     ExpectationFailed,
     HttpLimits,
     bare_head,
     body_length,
+    goes_beyond,
     host_fault,
+    http_scope,
     line_fault,
     partial_fault,
     repeats,
@@ -48,6 +50,7 @@ from headworks.gateway.heads import (
 )
 from headworks.gateway.lifecycle import Lifecycle
 from headworks.gateway.sweep import SlowReader, Sweep
+from headworks.gateway.upgrade import SocketProtocol, handshake_fault, is_handshake
 
 _CHUNK_FRAMING = 32
 """Bytes of framing that each chunk may bring; what is beyond counts against `field_bytes`."""
@@ -57,10 +60,11 @@ _LINGER_BYTES = 1024 * 1024
 
 
 class HardenedProtocol(HttpToolsProtocol):
-    """One connection. Made by `hardened`, never directly."""
+    """One connection. A listener makes a subclass with its limits, sweep, sockets and lifecycle."""
 
     limits: ClassVar[HttpLimits]
     sweep: ClassVar[Sweep]
+    sockets: ClassVar[type[SocketProtocol] | None]
     lifecycle: Lifecycle
     on_url = None  # type: ignore[assignment] # the request line is read from the head itself
 
@@ -76,14 +80,14 @@ class HardenedProtocol(HttpToolsProtocol):
         self._app = cast("ASGI3Application", config.loaded_app)
         self.written = 0
         self._pending, self._scanned, self._skipped = b"", 0, False
-        self._mute = self._idle = False
+        self._mute = self._idle = self._switches = False
         self._deadline = math.inf
         self._seen: dict[bytes, bytes] = {}
         self._head_parsed = self._reading_head = False
         self._keep_alive = self._body_open = False
         self._known_host: bytes | None = None
         self._left: int | None = 0
-        self._framing_bytes, self._balance = 0, 0.0
+        self._framing_bytes, self._balance, self._tail = 0, 0.0, b""
         self._reader = SlowReader(self.limits.write_seconds)
 
     # The connection
@@ -91,6 +95,7 @@ class HardenedProtocol(HttpToolsProtocol):
     @override
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn
         super().connection_made(transport)
+        transport.set_write_buffer_limits(high=1, low=0)  # what a slow reader holds is one write
         self._deadline = self.loop.time() + self.limits.head_seconds
         self.sweep.watch(self)
 
@@ -202,6 +207,8 @@ class HardenedProtocol(HttpToolsProtocol):
             self._refuse(line_fault(head, self.limits) or BadRequest())
         elif (fault := self._parse(head, line)) is not None:
             self._refuse(fault)
+        elif self._switches and self.sockets is not None:
+            self._switch(head, self.sockets)
         else:
             self._serve(line)
         return True
@@ -232,7 +239,10 @@ class HardenedProtocol(HttpToolsProtocol):
         self._seen = dict(self.headers)
         if not self._head_parsed or (len(self._seen) < len(self.headers) and repeats(self.headers)):
             return BadRequest()
-        return self._understand(is_current=line[3] == b"1", upgrade=upgrade)
+        fault = self._understand(is_current=line[3] == b"1", upgrade=upgrade)
+        if fault is None and self._switches:
+            return handshake_fault(head, self.headers, self._left)
+        return fault
 
     def _understand(self, *, is_current: bool, upgrade: bool) -> CallerError | None:
         """Learn where the body ends; return what is wrong with the fields."""
@@ -248,6 +258,7 @@ class HardenedProtocol(HttpToolsProtocol):
             return error
         if seen.get(b"expect", b"100-continue").lower() != b"100-continue":
             return ExpectationFailed()
+        self._switches = upgrade and self.sockets is not None and is_handshake(seen)
         if upgrade:
             self._ignore_upgrade()
         return None
@@ -260,29 +271,23 @@ class HardenedProtocol(HttpToolsProtocol):
             self.parser.feed_data(bare_head(self._left))
             self.headers, self._reading_head = headers, False
 
+    def _switch(self, head: bytes, sockets: type[SocketProtocol]) -> None:
+        """Hand the connection to the WebSocket protocol."""
+        self.sweep.forget(self)
+        self.connections.discard(self)
+        data, self._pending, self._mute = head + self._pending, b"", True
+        self.flow.resume_reading()
+        sockets(self.config, self.server_state, self.app_state).take_over(self.transport, data)
+
     def _serve(self, line: re.Match[bytes]) -> None:
         """Hand the request to the app."""
         is_current = line[3] == b"1"
-        raw_path, _, query = line[2].partition(b"?")
-        path = raw_path.decode("ascii")
         self._body_open = self._left != 0
         self._balance = self.limits.body_grace * self.limits.body_rate
         self._framing_bytes = 0
-        self.scope = {
-            "type": "http",
-            "asgi": {"version": "3.0", "spec_version": "2.3"},
-            "http_version": "1.1" if is_current else "1.0",
-            "server": self.server,
-            "client": self.client,
-            "scheme": "http",
-            "method": line[1].decode("ascii"),
-            "root_path": "",
-            "path": urllib.parse.unquote(path) if "%" in path else path,
-            "raw_path": raw_path,
-            "query_string": query,
-            "headers": self.headers,
-            "state": self.app_state.copy(),
-        }
+        self.scope = cast("Any", http_scope(line, is_current))
+        self.scope["server"], self.scope["client"] = self.server, self.client
+        self.scope["headers"], self.scope["state"] = self.headers, self.app_state.copy()
         self.exchange = Exchange(
             self.scope,
             self,
@@ -302,6 +307,8 @@ class HardenedProtocol(HttpToolsProtocol):
         data, self._pending = self._pending[:left], b"" if left is None else self._pending[left:]
         if left is not None:
             self._left = left - len(data)
+        else:
+            self._tail = (self._tail + data[-CHUNKS_END:])[-CHUNKS_END:]
         self._balance += len(data)
         self._framing_bytes += len(data)
         try:
@@ -309,20 +316,21 @@ class HardenedProtocol(HttpToolsProtocol):
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
             if self._body_open:
                 self._refuse(BadRequest())
-            elif self.exchange is not None:
-                self._leave_after(self.exchange)
+            else:
+                self._leave_after()
         else:
             if self._framing_bytes > self.limits.field_bytes:
                 self._refuse(BadRequest("The framing of the request's body is too large."))
-            elif self._framing_bytes < 0:
-                self._framing_bytes = 0
+            self._framing_bytes = max(self._framing_bytes, 0)
+            if left is None and not self._body_open and goes_beyond(self._tail):
+                self._leave_after()
 
-    def _leave_after(self, cycle: Exchange) -> None:
+    def _leave_after(self) -> None:
         """Serve nothing behind a chunked request that came in one packet with other bytes."""
-        if cycle.response_complete:
+        if self.exchange is None or self.exchange.response_complete:
             self.hang_up()
         else:
-            self._mute, cycle.keep_alive = True, False
+            self._mute, self.exchange.keep_alive = True, False
 
     # What the parser calls
 
@@ -389,9 +397,3 @@ class HardenedProtocol(HttpToolsProtocol):
         most = 4 * self.limits.body_grace * rate
         self._balance = min(self._balance, most) - elapsed * rate
         return self._balance < 0
-
-
-def hardened(limits: HttpLimits, lifecycle: Lifecycle) -> type[HardenedProtocol]:
-    """Return the protocol class for one server, to be given to uvicorn as `http`."""
-    attributes = {"limits": limits, "lifecycle": lifecycle, "sweep": Sweep(limits.shortest_wait)}
-    return type("HardenedProtocol", (HardenedProtocol,), attributes)

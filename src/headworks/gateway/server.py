@@ -32,12 +32,14 @@ class ServerOptions:
         drain_seconds: How long requests in flight may go on after a stop.
         lame_duck_seconds: How long new connections are still served after SIGTERM. 0 suits a single
             instance; behind a load balancer, the time that it needs to see `/readyz` fail.
+        max_message: The largest WebSocket message on the data plane; None takes no connections.
     """
 
     listen: str = "127.0.0.1:4000"
     admin: str = "127.0.0.1:4001"
     drain_seconds: float = 600.0
     lame_duck_seconds: float = 0.0
+    max_message: int | None = None
     limits: HttpLimits = field(default_factory=HttpLimits)
 
 
@@ -98,7 +100,8 @@ class Server:
             undo.pop_all()
         self.url, self.admin_url = url_of(data), url_of(admin)
         self.ready, self.ended = asyncio.Event(), asyncio.Event()
-        self._data = Listener(app, data, self.options.limits, lifecycle)
+        limits, most = self.options.limits, self.options.max_message
+        self._data = Listener(app, data, limits, lifecycle, max_message=most)
         self._admin = Listener(admin_app, admin, self.options.limits, Lifecycle())
         self._stop = asyncio.Event()
         self._cut = asyncio.Event()
@@ -232,8 +235,20 @@ def _new_loop() -> asyncio.AbstractEventLoop:
     return loop
 
 
+def _open_files() -> None:
+    """Let this process have as many open files as it may: 1,024, a usual default, are 500 calls."""
+    try:
+        import resource
+    except ImportError:  # Windows has none
+        return
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(OSError, ValueError):  # some systems say "no limit" and mean another
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
 def run(main: Coroutine[Any, Any, None]) -> int:
     """Run `main` on uvloop and return the exit code; what the operator must change goes to stderr."""
+    _open_files()
     try:
         with asyncio.Runner(loop_factory=_new_loop) as runner:
             runner.run(main)

@@ -9,12 +9,17 @@ from headworks._version import __version__
 from headworks.build import Assembly
 from headworks.config.settings import Config
 from headworks.config.watch import changes
+from headworks.engine import Engine
 from headworks.errors import ConfigurationError
 from headworks.gateway.admin import AdminSources, HostGate, admin_app
 from headworks.gateway.asgi import Gateway
 from headworks.gateway.budgets import budget_routes, show_budgets
+from headworks.gateway.client_tokens import TokenDesk
+from headworks.gateway.cors import Cors
 from headworks.gateway.gauges import show_state
 from headworks.gateway.lifecycle import Lifecycle
+from headworks.gateway.listener import Application
+from headworks.gateway.pages import Pages
 from headworks.gateway.server import Hooks, Server, ServerOptions
 from headworks.gateway.upstreams import upstream_routes
 from headworks.gateway.usage import usage_routes
@@ -43,7 +48,7 @@ class Station:
         self.assembly = assembly
         self.lifecycle = Lifecycle()
         self.configuration = _CURRENT
-        self.app = Gateway(lambda: assembly.engine, lambda: assembly.config.server.max_body)
+        self.app = self._data_plane()
         self._load = load
         self._asked = asyncio.Event()
         self._follower: asyncio.Task[None] | None = None
@@ -58,18 +63,34 @@ class Station:
             lambda: self.configuration == _CURRENT,
         )
 
+    def _data_plane(self) -> Application:
+        """Return the application that apps call."""
+        assembly, cors = self.assembly, self.assembly.config.server.cors
+
+        def engine() -> Engine:
+            return assembly.engine
+
+        said = assembly.config.server
+        gateway = cast(
+            "Any",
+            Gateway(engine, lambda: said.max_body, lambda: said.max_upload, Pages(said.cors)),
+        )
+        app = TokenDesk(gateway, engine, assembly.keys)
+        return app if cors is None else Cors(app, engine, cors)
+
     def server(self, *, announce: Callable[[str], None]) -> Server:
         """Return a server for both planes; raises `ConfigurationError` if an address is taken."""
         settings = self.assembly.config.server
         options = ServerOptions(
-            listen=str(settings.listen), admin=str(settings.admin), drain_seconds=settings.drain
+            listen=str(settings.listen),
+            admin=str(settings.admin),
+            drain_seconds=settings.drain,
+            max_message=settings.websocket.most,
         )
         hooks = Hooks(
             on_start=self._start, on_reload=self._asked.set, on_stop=self._stop, announce=announce
         )
-        return Server(
-            cast("Any", self.app), cast("Any", self.admin()), self.lifecycle, options, hooks
-        )
+        return Server(self.app, cast("Any", self.admin()), self.lifecycle, options, hooks)
 
     def admin(self) -> HostGate:
         """Return the admin plane."""

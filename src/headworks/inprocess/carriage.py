@@ -6,19 +6,26 @@ would be; after it, it is an error of the client's own library.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, MutableMapping
+from collections.abc import (
+    AsyncIterator,
+    Callable,
+    Iterator,
+    Mapping,
+    MutableMapping,
+)
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar, NamedTuple, Protocol, TypeVar
 
-from headworks.core.intake import presented_key, read_request
+from headworks.core.intake import is_held, presented_key, read_request
 from headworks.errors import (
     DeadlineExceeded,
     FirstByteTimeout,
     IdleTimeout,
 )
 from headworks.inprocess.exchange import (
+    WANTED,
     Carrier,
     Engine,
     Exchange,
@@ -30,6 +37,7 @@ from headworks.inprocess.exchange import (
     ThreadInbox,
 )
 from headworks.inprocess.portal import PortalClosed
+from headworks.inprocess.sending import Begun, afirst, begun, first, nothing, upload
 from headworks.types import Headers, Request, Response, Secret
 
 CLOSING = 5.0
@@ -55,7 +63,7 @@ class Fields(Protocol):
 
 
 class HttpRequest(Protocol):
-    """What we read of a request of httpx2 or httpx; its body is there already."""
+    """What we read of a request of httpx2 or httpx."""
 
     @property
     def method(self) -> str:
@@ -73,8 +81,16 @@ class HttpRequest(Protocol):
         ...
 
     @property
-    def content(self) -> bytes:
-        """Its body."""
+    def stream(self) -> Any:
+        """Its body, as it comes."""
+        ...
+
+    def read(self) -> bytes:
+        """Return its body, whole."""
+        ...
+
+    async def aread(self) -> bytes:
+        """Return its body, whole."""
         ...
 
     @property
@@ -95,7 +111,9 @@ def no_headers() -> Headers:
     return ()
 
 
-def read_strictly(request: HttpRequest, added: Headers) -> tuple[Request, Secret | None]:
+def read_strictly(
+    request: HttpRequest, added: Headers, body: bytes | Begun
+) -> tuple[Request, Secret | None]:
     """Return the call that a request makes, and its key, as the gateway would read them."""
     headers = [(name.lower(), value) for name, value in request.headers.raw]
     given = {name for name, _ in headers}
@@ -103,8 +121,10 @@ def read_strictly(request: HttpRequest, added: Headers) -> tuple[Request, Secret
     timeout = _read_timeout(request.extensions)
     if timeout is not None and b"x-stainless-read-timeout" not in given:
         headers.append((b"x-stainless-read-timeout", b"%g" % timeout))
-    path, _, query = request.url.raw_path.partition(b"?")
-    call = read_request(request.method, path.decode("latin-1"), query, headers, request.content)
+    raw, _, query = request.url.raw_path.partition(b"?")
+    path = raw.decode("latin-1")
+    whole = body if isinstance(body, bytes) else upload(path, dict(headers), body)
+    call = read_request(request.method, path, query, headers, whole)
     return call, presented_key(headers)
 
 
@@ -121,13 +141,23 @@ class Access:
         host: Returns where the engine's calls run.
         engine: Returns the engine; awaited there.
         headers: Returns fields to add to a request, read in its caller's context.
-        read: Makes a call of a request and the fields to add; may raise `CallerError`.
+        read: Makes a call of a request, the fields to add and its body; may raise `CallerError`.
+        has_uploads: Whether a large body comes while the call is under way.
     """
 
     host: Callable[[], Host]
     engine: Engine
     headers: Callable[[], Headers] = no_headers
-    read: Callable[[HttpRequest, Headers], tuple[Request, Secret | None]] = read_strictly
+    read: Callable[[HttpRequest, Headers, bytes | Begun], tuple[Request, Secret | None]] = (
+        read_strictly
+    )
+    has_uploads: bool = True
+
+    def holds(self, request: HttpRequest) -> bool:
+        """Return whether a request's body is to be here before its call begins."""
+        if not self.has_uploads:
+            return True
+        return is_held({name.lower(): value for name, value in request.headers.raw})
 
 
 def in_this_loop(engine: Carrier) -> Access:
@@ -198,9 +228,11 @@ class SyncBody(_Body):
         super().__init__(exchange, timeout)
         self._inbox = inbox
 
-    def open(self) -> Response:
-        """Wait for the answer's head."""
-        return self._opened(self._take())
+    def open(self, pieces: Iterator[bytes]) -> Response:
+        """Wait for the answer's head; meanwhile give what is wanted of the request's body."""
+        while (item := self._take()) is WANTED:
+            self._exchange.give(next(pieces, b""))
+        return self._opened(item)
 
     def __iter__(self) -> Iterator[bytes]:
         if self._whole:
@@ -231,9 +263,11 @@ class AsyncBody(_Body):
         super().__init__(exchange, timeout)
         self._inbox = inbox
 
-    async def open(self) -> Response:
-        """Wait for the answer's head."""
-        return self._opened(await self._take())
+    async def open(self, pieces: AsyncIterator[bytes]) -> Response:
+        """Wait for the answer's head; meanwhile give what is wanted of the request's body."""
+        while (item := await self._take()) is WANTED:
+            self._exchange.give(await anext(pieces, b""))
+        return self._opened(item)
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         if self._whole:
@@ -269,9 +303,15 @@ def carry(
     host.refuse_waiting()
     exchange = Exchange(host, inbox.put)
     body = body_type(exchange, inbox, _read_timeout(request.extensions))
-    exchange.start(access.engine, partial(access.read, request, access.headers()))
+    pieces: Iterator[bytes] = iter(())
+    if access.holds(request):
+        sent: bytes | Begun = request.read()
+    else:
+        pieces = (piece for piece in request.stream if piece)
+        sent = begun(list(first(pieces)), exchange.more)
+    exchange.start(access.engine, partial(access.read, request, access.headers(), sent))
     try:
-        return body.open(), body
+        return body.open(pieces), body
     except BaseException:
         body.close()
         raise
@@ -284,9 +324,15 @@ async def acarry(
     inbox = TaskInbox()
     exchange = Exchange(access.host(), inbox.put)
     body = body_type(exchange, inbox, _read_timeout(request.extensions))
-    exchange.start(access.engine, partial(access.read, request, access.headers()))
+    pieces = nothing()
+    if access.holds(request):
+        sent: bytes | Begun = await request.aread()
+    else:
+        pieces = (piece async for piece in request.stream if piece)
+        sent = begun([piece async for piece in afirst(pieces)], exchange.more)
+    exchange.start(access.engine, partial(access.read, request, access.headers(), sent))
     try:
-        return await body.open(), body
+        return await body.open(pieces), body
     except BaseException:
         await body.aclose()
         raise

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 BASE_URL = "http://headworks.internal/v1"
 """Where the clients believe the API to be; no connection is ever made."""
 
+NO_SOCKETS = "in-process://has-no-websocket-connections-use-a-gateway"
+"""Where they would look for WebSocket connections: an address that they refuse, and show."""
+
 _HTTPX2_SINCE = 3
 """The major version of `openai` that moved from httpx to httpx2."""
 
@@ -28,6 +31,7 @@ def sync_client(access: Access, options: Mapping[str, Any]) -> "_openai.OpenAI":
     transport = _transports(library).SyncTransport(access)
     client = _client_type(library, "")(transport=transport)
     ready: _openai.OpenAI = library.OpenAI(**_options(options, client))
+    ready.websocket_base_url = NO_SOCKETS
     return ready
 
 
@@ -37,6 +41,7 @@ def async_client(access: Access, options: Mapping[str, Any]) -> "_openai.AsyncOp
     transport = _transports(library).AsyncTransport(access)
     client = _client_type(library, "Async")(transport=transport)
     ready: _openai.AsyncOpenAI = library.AsyncOpenAI(**_options(options, client))
+    ready.websocket_base_url = NO_SOCKETS
     return ready
 
 
@@ -66,7 +71,7 @@ def _client_type(library: ModuleType, kind: str) -> Callable[..., Any]:
 
 
 def _options(options: Mapping[str, Any], client: object) -> dict[str, Any]:
-    taken = {"base_url", "http_client"} & options.keys()
+    taken = {"base_url", "http_client", "websocket_base_url"} & options.keys()
     if taken:
         raise TypeError(f"{' and '.join(sorted(taken))} cannot be given: they lead to the engine.")
     return {**options} | {"base_url": BASE_URL, "http_client": client}

@@ -4,6 +4,7 @@ The whole life of the call is one task beside the engine: it enters the call's c
 what it yields, and leaves the context, so that no context is ever entered in one task and left in
 another. The answer travels through an inbox, as these items in this order:
 
+    WANTED …            while a large request goes out: the next piece of its body is to be given
     Response            the answer: whole if its content is bytes, and then the only item
     bytes …             else its chunks
     None                the end; the call is settled and recorded by now
@@ -15,20 +16,32 @@ reads to its end for nobody.
 """
 
 import asyncio
+import math
 import threading
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, suppress
+from enum import Enum
 from functools import partial
 from queue import Empty, SimpleQueue
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Final, Protocol
 
 from headworks.types import Presence, Request, Response, Secret
 
 AHEAD = 64 * 1024
 """Bytes of a stream that may wait for their reader."""
 
-Item = Response | bytes | BaseException | None
+
+class Wanted(Enum):
+    """What asks a reader for the next piece of its request's body."""
+
+    WANTED = "wanted"
+
+
+WANTED: Final = Wanted.WANTED
+_LOOKS_UP: Final = 1.0
+
+Item = Response | bytes | BaseException | Wanted | None
 
 
 class Carrier(Protocol):
@@ -135,11 +148,18 @@ class ThreadInbox:
         self._items.put(item)
 
     def take(self, timeout: float | None) -> Item:
-        """Wait for the next item, or raise `TimeoutError` after so many seconds."""
-        try:
-            return self._items.get(timeout=timeout)
-        except Empty:
-            raise TimeoutError from None
+        """Wait for the next item, or raise `TimeoutError` after so many seconds.
+
+        It looks up each second: a Ctrl-C that comes just before Python waits is heard no sooner.
+        """
+        left = math.inf if timeout is None else timeout
+        while True:
+            try:
+                return self._items.get(timeout=min(left, _LOOKS_UP))
+            except Empty:
+                left -= _LOOKS_UP
+                if left <= 0.0:
+                    raise TimeoutError from None
 
     def take_nowait(self) -> Item:
         """Return the next item; there must be one."""
@@ -212,10 +232,11 @@ def _expire(waiter: asyncio.Future[None]) -> None:
 class Exchange:
     """One call between the engine's loop and its reader.
 
-    `start`, `took`, `cancel` belong to the reader; the rest happens in the engine's loop.
+    `start`, `took`, `give`, `cancel` belong to the reader; the rest happens in the engine's loop.
     """
 
     __slots__ = (
+        "_asked",
         "_cancel",
         "_has_begun",
         "_host",
@@ -234,6 +255,7 @@ class Exchange:
         self._sent = 0
         self._taken = 0
         self._room: asyncio.Future[None] | None = None
+        self._asked: asyncio.Future[bytes] | None = None
         self._cancel: Callable[[], object] | None = None
         self._has_begun = False
         self.is_ended = False
@@ -248,14 +270,30 @@ class Exchange:
             self._taken += len(item)
             if self._room is not None:
                 self._host.call_soon(self._make_room)
+        elif item is WANTED:
+            return
         elif not isinstance(item, Response) or isinstance(item.content, bytes):
             self.is_ended = True
+
+    def give(self, piece: bytes) -> None:
+        """Hand over the next piece of the request's body, b"" at its end."""
+        self._host.call_soon(partial(self._take_piece, piece))
 
     def cancel(self) -> None:
         """Give the call up, unless its end was taken. Idempotent, from any thread."""
         cancel, self._cancel = self._cancel, None
         if cancel is not None and not self.is_ended:
             self._host.call_soon(partial(self._leave, cancel))
+
+    async def more(self) -> bytes:
+        """Return the next piece of the request's body, b"" at its end."""
+        self._asked = asyncio.get_running_loop().create_future()
+        self._put(WANTED)
+        return await self._asked
+
+    def _take_piece(self, piece: bytes) -> None:
+        if self._asked is not None and not self._asked.done():
+            self._asked.set_result(piece)
 
     def _leave(self, cancel: Callable[[], object]) -> None:
         if self._presence.leave():
@@ -268,9 +306,11 @@ class Exchange:
         """Carry the call; return the last item for its reader. Never raises."""
         last: Item = None
         carrier: Carrier | None = None
+        request: Request | None = None
         try:
             carrier = await engine()
-            async with carrier.call(*read(), self._presence) as response:
+            request, key = read()
+            async with carrier.call(request, key, self._presence) as response:
                 if isinstance(response.content, bytes):
                     last = response
                 else:
@@ -281,6 +321,8 @@ class Exchange:
             last = error if carrier is None or self._has_begun else carrier.refusal(error)
         except BaseException as fault:  # noqa: BLE001 - likewise
             last = fault
+        if request is not None and request.upload is not None:
+            request.upload.close()
         return last
 
     def _end(self, task: "asyncio.Task[Item]") -> None:

@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from contextvars import Context
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, Self
@@ -180,6 +180,8 @@ def open(  # noqa: A001 - read as `headworks.open`
     from headworks.wiring.standing import with_standing
 
     read = _load(config, os.environ if environ is None else environ)
+    # Between this process and itself nobody cuts a silent stream: a failure keeps its status.
+    read = replace(read, stream=replace(read.stream, keep_alive=0.0))
     loaded = with_standing(read, SystemClock().time())
 
     def assemble_trusting() -> Assembly:

@@ -39,7 +39,6 @@ class SyncTransport(httpx2.BaseTransport):
     @override
     def handle_request(self, request: httpx2.Request) -> httpx2.Response:
         """Carry one request; its call ends at the latest when the response is closed."""
-        request.read()
         answer, stream = carry(self._access, request, _SyncStream)
         return httpx2.Response(answer.status, headers=list(answer.headers), stream=stream)
 
@@ -53,7 +52,6 @@ class AsyncTransport(httpx2.AsyncBaseTransport):
     @override
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         """Carry one request; its call ends at the latest when the response is closed."""
-        await request.aread()
         answer, stream = await acarry(self._access, request, _AsyncStream)
         return httpx2.Response(answer.status, headers=list(answer.headers), stream=stream)
 

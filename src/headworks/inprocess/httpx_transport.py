@@ -39,7 +39,6 @@ class SyncTransport(httpx.BaseTransport):
     @override
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Carry one request; its call ends at the latest when the response is closed."""
-        request.read()
         answer, stream = carry(self._access, request, _SyncStream)
         return httpx.Response(answer.status, headers=list(answer.headers), stream=stream)
 
@@ -53,7 +52,6 @@ class AsyncTransport(httpx.AsyncBaseTransport):
     @override
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Carry one request; its call ends at the latest when the response is closed."""
-        await request.aread()
         answer, stream = await acarry(self._access, request, _AsyncStream)
         return httpx.Response(answer.status, headers=list(answer.headers), stream=stream)
 

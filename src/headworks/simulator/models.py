@@ -6,6 +6,7 @@ from decimal import Decimal
 from functools import lru_cache
 from typing import final
 
+from headworks.core.measures import MEASURES, USUAL
 from headworks.core.tokens import is_reasoning
 from headworks.ports import Clock
 from headworks.simulator.config import SimulatedPrice, SimulatorConfig
@@ -97,12 +98,13 @@ def _catalogue_tiers(name: str, day: int) -> tuple[_Tiers, _Tiers, int]:
     from headworks.catalog import load
 
     price = load().price(name, datetime.fromtimestamp(day * 86_400, UTC).date())
-    if price is None:
+    if price is None or USUAL not in price.measures:
         return {}, {}, 0
     short, long = (
         {
             tier: SimulatedPrice(*(_per_token(n) for n in (r.input, r.output, r.cached)))
             for tier, r in table.items()
+            if tier not in MEASURES
         }
         for table in (price.tiers, price.long)
     )

@@ -14,6 +14,7 @@ from typing_extensions import override
 from headworks.simulator.app import Simulator
 from headworks.simulator.config import SimulatorConfig
 from headworks.simulator.exchange import Application
+from headworks.simulator.sockets import Sockets
 from headworks.simulator.wire import Connection, OpenDoor, Settings
 from headworks.system import SystemClock
 from headworks.tokenizer import Tokenizer
@@ -66,6 +67,7 @@ class Server:
         if isinstance(application, Simulator):
             most = application.config.max_body
             self._settings = Settings(application, application, clock, most)
+            self._settings.sockets = Sockets(application.provider, clock)
         else:
             self._settings = Settings(application, OpenDoor(), clock, _MOST_BODY)
         self._close: Callable[[], Awaitable[None]] | None = getattr(application, "aclose", None)
@@ -105,6 +107,8 @@ class Server:
             server.close()
             for connection in list(settings.connections):
                 connection.transport.abort()
+            for transport in list(settings.switched):
+                transport.abort()
             while settings.tasks:
                 await asyncio.wait(settings.tasks)
             if self._close is not None:

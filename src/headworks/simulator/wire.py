@@ -23,6 +23,7 @@ from headworks.ports import Clock
 from headworks.simulator.exchange import Application
 from headworks.simulator.lending import PHRASES, Request
 from headworks.simulator.problems import Refusal
+from headworks.simulator.sockets import Sockets
 
 log = logging.getLogger("headworks.simulator")
 
@@ -64,11 +65,14 @@ class Settings:
 
     Attributes:
         connections: Those that are open.
+        sockets: Takes WebSocket connections, where there are any; `switched` are those.
         date: The `Date` header's value, at most a second old.
     """
 
     def __init__(self, application: Application, door: Door, clock: Clock, max_body: int) -> None:
         self.application, self.door, self.max_body = application, door, max_body
+        self.sockets: Sockets | None = None
+        self.switched: set[asyncio.Transport] = set()
         self.connections: set[Connection] = set()
         self.tasks: set[asyncio.Task[None]] = set()
         self._clock, self._second, self._date = clock, 0, b""
@@ -101,6 +105,7 @@ class Connection(asyncio.Protocol):
         self._body: list[bytes] = []
         self._status = HTTPStatus.BAD_REQUEST
         self._ends: dict[str, Any] = {}
+        self._switch: dict[str, Any] | None = None
         self.transport: asyncio.Transport
 
     # What the loop calls
@@ -131,8 +136,11 @@ class Connection(asyncio.Protocol):
             return
         try:
             self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            self._stop_reading()
+        except httptools.HttpParserUpgrade as end:
+            if self._switch is None or self._settings.sockets is None:
+                self._stop_reading()
+            else:
+                self._hand_over(self._settings.sockets, self._switch, data[end.args[0] :])
         except httptools.HttpParserError:
             if self._current is None:
                 self.transport.write(_refusal_bytes(self._status))
@@ -208,8 +216,11 @@ class Connection(asyncio.Protocol):
             **self._ends,
         }
         keeps, is_current = self._parser.should_keep_alive(), version != "1.0"
-        self._reading = Request(self, scope, keeps=keeps, is_current=is_current)
         headers = dict(self._headers)
+        if self._settings.sockets and headers.get(b"upgrade", b"").lower() == b"websocket":
+            self._switch = scope
+            return
+        self._reading = Request(self, scope, keeps=keeps, is_current=is_current)
         if is_current and headers.get(b"expect", b"").lower() == b"100-continue":
             self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         if self._settings.door.answers_early(method, path, headers):
@@ -296,6 +307,17 @@ class Connection(asyncio.Protocol):
             if len(self._waiting) == _MOST_WAITING // 2:
                 self.transport.resume_reading()
             self._serve(self._waiting.popleft())
+
+    def _hand_over(self, sockets: Sockets, scope: dict[str, Any], rest: bytes) -> None:
+        """Let the connection go on as a WebSocket."""
+        settings, transport = self._settings, self.transport
+        settings.connections.discard(self)
+        settings.switched.add(transport)
+        opened = sockets.open(scope, transport, rest)
+        if opened is None:
+            settings.switched.discard(transport)
+        else:
+            opened.forget = lambda: settings.switched.discard(transport)
 
     def _stop_reading(self) -> None:
         """Answer what was asked so far, then close."""

@@ -6,8 +6,9 @@ from dataclasses import dataclass, field, replace
 import msgspec
 
 from headworks.core.budget import Account, Held, Outlay
-from headworks.core.cost_bound import Extent, may_cost, most
-from headworks.core.pricing import ModelUnpriced, Price, cost
+from headworks.core.cost_bound import Extent, is_priced, may_cost, most
+from headworks.core.measures import counted
+from headworks.core.pricing import ModelUnpriced, Price, cost, covers
 from headworks.ports import Hold, Ledger
 from headworks.stores.budgets import MemoryBudgets
 from headworks.types import Call, Certainty, Request, Route, Usage
@@ -54,6 +55,10 @@ class BudgetedLedger:
             raise
         return BudgetedHold(self.budgets, hold, held, bound)
 
+    def knows(self, call: str) -> bool:
+        """Return whether the call has a row. See `ports.Ledger`."""
+        return self.ledger.knows(call)
+
     async def written(self) -> None:
         """Wait until every settlement so far is on disk. See `ports.Ledger`."""
         await self.ledger.written()
@@ -64,13 +69,18 @@ class BudgetedLedger:
         """Return what each account is asked for, and where one is strict, the most it may be."""
         if not may_cost(call.request):
             return [(account, 0) for account in accounts], None
-        price, request = self.price(route.model), call.request
+        request = call.request
+        price = self.price(route.model) if is_priced(request) else None
         is_strict = bool([True for account in accounts if account.is_strict])
         if price is None:
-            if is_strict and not request.model:
+            if is_strict and not (request.model and is_priced(request)):
                 most(request, route, self.extent(route))
             return [_unpriced(account, route, request) for account in accounts], None
-        expected = cost(price, estimate)
+        found = counted(call.request, price.measures, None)
+        likely = estimate if found is None else found.usage
+        if not covers(price, likely):
+            return [_unpriced(account, route, request) for account in accounts], None
+        expected = cost(price, likely)
         if not is_strict:
             return [(account, expected) for account in accounts], None
         bound = self._dearest(price, most(request, route, self.extent(route)))
@@ -104,6 +114,11 @@ class BudgetedHold:
         """Whether neither `settle` nor `release` was called."""
         return self._hold.is_open
 
+    @property
+    def measures(self) -> frozenset[str]:
+        """What its price bills by."""
+        return self._hold.measures
+
     def settle(
         self, usage: Usage, certainty: Certainty, outcome: str, odd: tuple[str, ...] = ()
     ) -> int | None:
@@ -131,7 +146,8 @@ def _unpriced(account: Account, route: Route, request: Request) -> Outlay:
     budget = account.budget
     if not budget.is_hard or budget.unpriced == "flag":
         return account, UNKNOWN
-    what = f"of {route.model[:128]!r}" if request.model else f"of a request to {request.path[:128]}"
+    is_models = request.model and is_priced(request)
+    what = f"of {route.model[:128]!r}" if is_models else f"of a request to {request.path[:128]}"
     raise ModelUnpriced(
         f"The price {what} is not known, and the budget of {account.owner.spelled!r} takes nothing "
         "without one.",

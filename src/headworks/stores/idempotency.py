@@ -129,7 +129,7 @@ class SqliteIdempotency:
         key = idempotency_key(call.request)
         if not key or call.caller is None:
             return None
-        claim = _Claim(place(call.caller.key_id, key), fingerprint(call.request))
+        claim = _Claim(place(call.caller, key), fingerprint(call.request))
         until = self._clock.now() + (call.request.timeout or LONGEST_WAIT)
         while (running := self._running.get(claim.place)) is not None:
             _refuse_other(running.request, claim.request)

@@ -9,13 +9,14 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from headworks.core.budget import Budget
+from headworks.core.client_tokens import TokenRules
 from headworks.core.grants import Grant
 from headworks.stores.schema import StoreUnusable
-from headworks.types import RateLimits
+from headworks.types import AS_OTHERS_SAY, Buffering, RateLimits, Scope
 
 _GRANT: Final = (
     "project, models, rpm, parallel, on_disconnect, on_ledger_failure, unpriced, expires, limits,"
-    " priority, budget"
+    " priority, budget, client_tokens, scopes, buffering"
 )
 COLUMNS: Final = f"id, origin, name, digest, created, revoked_at, replaced_by, {_GRANT}"
 
@@ -52,17 +53,31 @@ def read_record(row: tuple[Any, ...]) -> KeyRecord:
     """Turn a row of `COLUMNS` into a record, or raise `StoreUnusable`."""
     id_, origin, name, digest, created, revoked_at, replaced_by, *granted = row
     project, models, rpm, parallel, gone, unbooked, unpriced, expires, *more = granted
-    limits, priority, budget = more
+    limits, priority, budget, tokens, scopes, cut = more
     try:
         allowed = None if models is None else frozenset(_MODELS.decode(models))
         rates = RateLimits(rpm, parallel) if limits is None else _LIMITS.decode(limits)
         money = None if budget is None else _read_budget(budget)
+        minting = None if tokens is None else _TOKENS.decode(tokens)
+        beside = _NO_SCOPES if scopes is None else frozenset(_SCOPES.decode(scopes))
+        buffering = AS_OTHERS_SAY if cut is None else _BUFFERING.decode(cut)
     except (msgspec.MsgspecError, ValueError) as error:
         raise StoreUnusable(
-            f"key {id_}: its models, limits or budget are malformed: {error}"
+            f"key {id_}: its models, limits, budget, tokens, scopes or buffering are malformed: {error}"
         ) from error
     policies = (gone, unbooked, unpriced, priority)
-    grant = Grant(name, project, allowed, rates, expires, *policies, money)
+    grant = Grant(
+        name,
+        project,
+        allowed,
+        rates,
+        expires,
+        *policies,
+        money,
+        buffering,
+        client_tokens=minting,
+        scopes=beside,
+    )
     return KeyRecord(id_, origin, grant, digest, created, revoked_at, replaced_by)
 
 
@@ -90,6 +105,9 @@ def _write_grant(grant: Grant) -> tuple[Any, ...]:
         None if is_plain else _text(limits),
         grant.priority,
         None if grant.budget is None else _text(grant.budget),
+        None if grant.client_tokens is None else _text(grant.client_tokens),
+        _text(sorted(grant.scopes)) if grant.scopes else None,
+        None if grant.buffering == AS_OTHERS_SAY else _text(grant.buffering),
     )
 
 
@@ -115,3 +133,7 @@ def _text(value: object) -> str:
 _MODELS: Final = msgspec.json.Decoder(list[str])
 _LIMITS: Final = msgspec.json.Decoder(RateLimits)
 _BUDGET: Final = msgspec.json.Decoder(Budget, dec_hook=_zone)
+_TOKENS: Final = msgspec.json.Decoder(TokenRules)
+_BUFFERING: Final = msgspec.json.Decoder(Buffering)
+_SCOPES: Final = msgspec.json.Decoder(list[Scope])
+_NO_SCOPES: Final[frozenset[Scope]] = frozenset()

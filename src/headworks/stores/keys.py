@@ -18,12 +18,19 @@ from types import MappingProxyType
 from typing import Final
 
 from headworks.core.budget import Budget, Owner
+from headworks.core.client_tokens import Asked, MintingNotAllowed, is_token
 from headworks.core.grants import Grant
 from headworks.core.keys import ID_LENGTH, PREFIX, mask, parse
 from headworks.errors import ConfigurationError, Unauthenticated
 from headworks.ports import Clock
+from headworks.stores.client_tokens import (
+    KeyEntry,
+    Minted,
+    Revocations,
+    TokenBook,
+)
 from headworks.stores.key_rows import COLUMNS, KeyRecord, read_record
-from headworks.stores.keystore import read_state, spell_day
+from headworks.stores.keystore import read_revocations, read_state, spell_day
 from headworks.stores.pepper import Pepper
 from headworks.stores.schema import StoreUnusable, open_reader, open_store
 from headworks.types import Caller, Secret
@@ -35,6 +42,8 @@ SHORTEST_SECRET: Final = 16
 
 _BATCH: Final = 500
 """Records read without letting other calls run: about 3 ms."""
+_MARK: Final = 8
+"""Bytes of a configured key's digest by which its tokens know it."""
 _ID: Final = slice(len(PREFIX), len(PREFIX) + ID_LENGTH)
 
 _log = logging.getLogger(__name__)
@@ -59,26 +68,17 @@ class KeyStatistics:
     unreadable_since: float | None
 
 
-@dataclass(frozen=True, slots=True)
-class _Entry:
-    """A key as `authenticate` needs it: from `until` on it is over, and `end` says why."""
-
-    digest: bytes
-    caller: Caller
-    until: float | None
-    end: str
-
-
-_NOBODY: Final = _Entry(bytes(32), Caller("", ""), None, "")
+_NOBODY: Final = KeyEntry(bytes(32), Caller("", ""), None, "")
 """Stands where there is no record, so that an unknown id takes the same steps."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """What the store says: keys by id, and the budgets of their names."""
+    """What the store says: keys by id, the budgets of their names, and whose tokens are over."""
 
-    entries: Mapping[str, _Entry]
+    entries: Mapping[str, KeyEntry]
     budgets: Budgets
+    revocations: Revocations
 
 
 async def _unasked(_: Budgets) -> None:
@@ -109,13 +109,15 @@ class SqliteKeys:
         self._fund = fund
         self.budgets: Budgets = {}
         self._found: _Found | None = None
-        self._by_id: Mapping[str, _Entry] = MappingProxyType({})
-        self._by_digest: Mapping[bytes, _Entry] = MappingProxyType({})
+        self._by_id: Mapping[str, KeyEntry] = MappingProxyType({})
+        self._by_digest: Mapping[bytes, KeyEntry] = MappingProxyType({})
         self._reader: sqlite3.Connection | None = None
         self._file: tuple[int, int] | None = None
         self._seen: int | None = None
         self._revision: int | None = None
         self._unreadable_since: float | None = None
+        self._configured: Mapping[str, KeyEntry] = MappingProxyType({})
+        self._tokens = TokenBook(pepper, clock, self._entry)
         self.replace_configured(configured)
         try:
             if path.exists():
@@ -129,7 +131,7 @@ class SqliteKeys:
             raise
 
     def authenticate(self, key: Secret | None) -> Caller:
-        """Return the key's caller, or raise `Unauthenticated`. Never waits.
+        """Return the key's or client token's caller, or raise `Unauthenticated`. Never waits.
 
         The time it takes tells nothing about ids and secrets: an unknown id is hashed and
         compared like a known one, and what the configuration spells out is found by its hash.
@@ -138,6 +140,44 @@ class SqliteKeys:
             raise Unauthenticated(
                 "You didn't provide an API key. Send it as 'Authorization: Bearer hw_…'."
             )
+        if is_token(text):
+            return self._tokens.caller(text)
+        return self._holder(text).caller
+
+    def check_minter(self, key: Secret | None) -> KeyEntry:
+        """Return a key that may mint client tokens.
+
+        Raises:
+            Unauthenticated: The key is not valid.
+            MintingNotAllowed: It may not mint, or is a client token itself.
+        """
+        caller = self.authenticate(key)
+        if key is None or caller.token is not None:
+            raise MintingNotAllowed("A client token cannot mint others: that is for its key.")
+        entry = self._holder(key.reveal())
+        self._tokens.means(entry)
+        return entry
+
+    def mint(self, key: Secret | None, asked: Asked) -> Minted:
+        """Return a client token that an app's backend asks for with its key. Never waits.
+
+        Raises `CallerError` where more is asked for than its tokens may have, or as `check_minter`.
+        """
+        return self._tokens.mint(self.check_minter(key), asked)
+
+    def mint_for(self, name: str, asked: Asked) -> Minted | None:
+        """Return a client token of the key that is in force under a name, None without one."""
+        now = self._clock.time()
+        for entry in (*self._configured.values(), *self._by_id.values()):
+            if entry.caller.name == name and (entry.until is None or now < entry.until):
+                return self._tokens.mint(entry, asked)
+        return None
+
+    def _entry(self, id_: str) -> KeyEntry | None:
+        return self._by_id.get(id_) or self._configured.get(id_)
+
+    def _holder(self, text: str) -> KeyEntry:
+        """Return a key by its text, if it is in force."""
         digest = self._pepper.digest(text)
         entry = self._by_id.get(text[_ID], _NOBODY)
         if not hmac.compare_digest(entry.digest, digest):
@@ -146,7 +186,7 @@ class SqliteKeys:
             raise _unknown(text)
         if entry.until is not None and self._clock.time() >= entry.until:
             raise Unauthenticated(f"This API key ({mask(text)}) {entry.end}.")
-        return entry.caller
+        return entry
 
     def callers(self) -> Iterator[Caller]:
         """Yield everybody who has a key, as of now; whoever has several, several times."""
@@ -155,7 +195,7 @@ class SqliteKeys:
 
     def replace_configured(self, configured: Sequence[ConfiguredKey]) -> None:
         """Put these keys in the place of all that the configuration named before, at once."""
-        entries: dict[bytes, _Entry] = {}
+        entries: dict[bytes, KeyEntry] = {}
         problems: list[str] = []
         for key in configured:
             if len(key.secret.reveal()) < SHORTEST_SECRET:
@@ -170,6 +210,7 @@ class SqliteKeys:
         if problems:
             raise ConfigurationError(problems)
         self._by_digest = entries
+        self._configured = {entry.id: entry for entry in entries.values()}
 
     async def follow(self) -> None:
         """Take over what other processes change in the store, until cancelled."""
@@ -240,7 +281,7 @@ class SqliteKeys:
             reader.rollback()
 
     def _reload(self, reader: sqlite3.Connection) -> Generator[None]:
-        entries: dict[str, _Entry] = {}
+        entries: dict[str, KeyEntry] = {}
         newest: dict[str, tuple[bool, float, Budget | None]] = {}
         rows = reader.execute(f"SELECT {COLUMNS} FROM keys")  # noqa: S608 - a constant
         while batch := rows.fetchmany(_BATCH):
@@ -253,10 +294,12 @@ class SqliteKeys:
                         newest[name] = (*rank, budget)
             yield
         budgets = {Owner("key", name): one[2] for name, one in newest.items() if one[2]}
-        self._found = _Found(entries, budgets)
+        revoked = {(one.user, one.key): one.at for one in read_revocations(reader)}
+        self._found = _Found(entries, budgets, revoked)
 
     async def _follow(self, found: _Found) -> None:
         """Take over what was found; what can be taken before new budgets hold is not kept waiting."""
+        self._tokens.revocations = found.revocations
         if found.budgets != self.budgets:
             known = self.budgets
             late = {owner.name for owner, one in found.budgets.items() if known.get(owner) != one}
@@ -270,6 +313,7 @@ class SqliteKeys:
 
     def _take(self, found: _Found) -> None:
         self._by_id, self.budgets, self._found = found.entries, found.budgets, None
+        self._tokens.revocations = found.revocations
 
     def _connect(self) -> sqlite3.Connection | None:
         """Return a connection to the file that is at the path now, or None before the first."""
@@ -288,21 +332,24 @@ class SqliteKeys:
         return self._reader
 
 
-def _stored_entry(record: KeyRecord) -> _Entry:
+def _stored_entry(record: KeyRecord) -> KeyEntry:
     until, ended = record.grant.expires, "expired"
     if record.replaced_by is not None:
         ended = "was replaced by a new one and ended"
     end = "" if until is None else f"{ended} on {spell_day(until)}"
     if record.revoked_at is not None:  # over at once, whatever the clock says
         until, end = 0.0, f"was revoked on {spell_day(record.revoked_at)}"
-    return _Entry(record.digest, _caller(record.grant, record.origin), until, end)
+    caller, tokens = _caller(record.grant, record.origin), record.grant.client_tokens
+    return KeyEntry(record.digest, caller, until, end, record.id, tokens)
 
 
-def _configured_entry(key: ConfiguredKey, pepper: Pepper) -> _Entry:
+def _configured_entry(key: ConfiguredKey, pepper: Pepper) -> KeyEntry:
     until = key.grant.expires
     end = "" if until is None else f"expired on {spell_day(until)}"
     caller = _caller(key.grant, f"cfg_{key.grant.name}")
-    return _Entry(pepper.digest(key.secret.reveal()), caller, until, end)
+    digest = pepper.digest(key.secret.reveal())
+    id_ = f"{caller.key_id}.{digest[:_MARK].hex()}"  # another secret is another key to its tokens
+    return KeyEntry(digest, caller, until, end, id_, key.grant.client_tokens)
 
 
 def _caller(grant: Grant, key_id: str) -> Caller:
@@ -316,6 +363,8 @@ def _caller(grant: Grant, key_id: str) -> Caller:
         grant.on_ledger_failure,
         grant.unpriced,
         grant.priority,
+        buffering=grant.buffering,
+        scopes=grant.scopes,
     )
 
 

@@ -17,7 +17,7 @@ from contextlib import closing, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from headworks.core.grants import Grant
 from headworks.core.keys import RANDOM_BYTES, mint
@@ -26,15 +26,39 @@ from headworks.stores.pepper import Pepper
 from headworks.stores.schema import StoreUnusable, open_store
 from headworks.types import Secret
 
-__all__ = ["Grant", "KeyRecord", "KeyRefused", "KeyStore", "read_state", "spell_day"]
+__all__ = [
+    "Grant",
+    "KeyRecord",
+    "KeyRefused",
+    "KeyStore",
+    "Revocation",
+    "read_revocations",
+    "read_state",
+    "spell_day",
+]
 
 _MARKS: Final = ", ".join("?" * len(COLUMNS.split(",")))
 _CURRENT: Final = "revoked_at IS NULL AND replaced_by IS NULL"
+_KEPT: Final = 86_400.0
+"""Seconds for which it is known what was revoked: tokens live an hour at most."""
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
 class KeyRefused(Exception):
     """The store did not do what was asked; the message tells the operator why."""
+
+
+class Revocation(NamedTuple):
+    """The end of client tokens: of a user, of a key by its name, or of a user's from that key.
+
+    Attributes:
+        user: "" for any; `key` likewise.
+        at: Seconds since 1970; tokens that are not younger are over.
+    """
+
+    user: str
+    key: str
+    at: float
 
 
 class KeyStore:
@@ -131,6 +155,28 @@ class KeyStore:
         with self._open() as store:
             return tuple(_select(store))
 
+    def revoke_tokens(self, user: str = "", key: str = "") -> Revocation:
+        """End the client tokens that a user has had so far, or a key has minted; or both at once.
+
+        "" is any user, or any key. Tokens that are minted later work.
+        """
+        made = Revocation(user, key, self._time())
+        with self._changing() as store:
+            store.execute("DELETE FROM token_revocations WHERE at < ?", (made.at - _KEPT,))
+            store.execute(
+                "INSERT INTO token_revocations (user, key, at) VALUES (:user, :key, :at)"
+                " ON CONFLICT (user, key) DO UPDATE SET at = max(at, excluded.at)",
+                made._asdict(),
+            )
+        return made
+
+    def revocations(self) -> tuple[Revocation, ...]:
+        """Return whose client tokens were revoked, oldest first; a day later it is forgotten."""
+        if not self._path.exists():
+            return ()
+        with self._open() as store:
+            return tuple(read_revocations(store))
+
     def _insert(
         self, store: sqlite3.Connection, grant: Grant, pepper: Pepper, old: KeyRecord | None
     ) -> tuple[KeyRecord, Secret]:
@@ -179,6 +225,12 @@ def read_state(store: sqlite3.Connection) -> tuple[int, bytes | None]:
     if state is None:
         raise StoreUnusable("the table keys_state is empty")
     return state
+
+
+def read_revocations(store: sqlite3.Connection) -> Iterator[Revocation]:
+    """Yield whose client tokens are over, oldest first."""
+    rows = store.execute("SELECT user, key, at FROM token_revocations ORDER BY at")
+    return (Revocation(*row) for row in rows)
 
 
 def _check(grant: Grant, now: float) -> None:

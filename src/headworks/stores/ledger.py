@@ -26,20 +26,23 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import ClassVar, Final, Literal, Protocol, TypeAlias
+from typing import ClassVar, Final, Protocol, TypeAlias
 
 import msgspec
 
-from headworks.core.pricing import ModelUnpriced, Price, anomalies, cost
+from headworks.core.cost_bound import is_priced
+from headworks.core.measures import counted, is_measured
+from headworks.core.pricing import ModelUnpriced, Price, covers
 from headworks.errors import LedgerUnavailable
 from headworks.ports import Clock
 from headworks.stores.checkpoint import Checkpointer
+from headworks.stores.ledger_attempt import Attempt
 from headworks.stores.ledger_damage import Damage
 from headworks.stores.ledger_rows import Opened, Row, held_row, is_refused
 from headworks.stores.ledger_schema import ledger_path
 from headworks.stores.ledger_writer import LedgerWriter
 from headworks.stores.rollups import RollupWriter
-from headworks.types import NO_USAGE, Call, Certainty, Route, Usage
+from headworks.types import Call, Route, Usage
 
 __all__ = ["Attempt", "PriceBook", "SqliteLedger", "Statistics", "ledger_path"]
 
@@ -137,7 +140,7 @@ class SqliteLedger:
         for thread in self._beside:
             thread.start()
 
-    async def hold(self, call: Call, route: Route, estimate: Usage) -> "Attempt":
+    async def hold(self, call: Call, route: Route, estimate: Usage) -> Attempt:
         """Write the attempt's row, or raise `LedgerUnavailable`. See `ports.Ledger`."""
         attempt, row = self._prepared(call, route, estimate)
         loop = self._due or asyncio.get_running_loop()
@@ -157,7 +160,7 @@ class SqliteLedger:
             raise
         return attempt
 
-    def hold_now(self, call: Call, route: Route, estimate: Usage) -> "Attempt":
+    def hold_now(self, call: Call, route: Route, estimate: Usage) -> Attempt:
         """Do as `hold` does, without waiting for others' rows and without a loop."""
         attempt, row = self._prepared(call, route, estimate)
         committed = Future[bool]()
@@ -166,6 +169,10 @@ class SqliteLedger:
         self.flush()
         attempt.is_booked = committed.result()
         return attempt
+
+    def knows(self, call: str) -> bool:
+        """Return whether the call has a row. See `ports.Ledger`."""
+        return self._writer.knows(call)
 
     async def written(self) -> None:
         """Wait until everything that was settled so far is on disk. See `ports.Ledger`."""
@@ -221,9 +228,12 @@ class SqliteLedger:
         with self._turn:
             self._writer.close()
 
-    def _prepared(self, call: Call, route: Route, estimate: Usage) -> "tuple[Attempt, Row]":
-        price = self.prices.price(route.model)
-        if price is None and is_refused(call):
+    def _prepared(self, call: Call, route: Route, estimate: Usage) -> tuple[Attempt, Row]:
+        price = self.prices.price(route.model) if is_priced(call.request) else None
+        if price is not None and is_measured(call.request.path):
+            found = counted(call.request, price.measures, None)
+            estimate = estimate if found is None else found.usage
+        if (price is None or not covers(price, estimate)) and is_refused(call):
             raise ModelUnpriced(
                 f"The price of {route.model[:128]!r} is not known, and the key may not use a model "
                 "without one.",
@@ -323,78 +333,3 @@ def _unavailable(error: sqlite3.Error) -> LedgerUnavailable:
     )
     refusal.__cause__ = error
     return refusal
-
-
-class Attempt:
-    """One row, held. Fulfils `ports.Hold`.
-
-    Attributes:
-        is_open: Whether neither `settle` nor `release` was called.
-        is_booked: Whether the row is in the file, or will be.
-    """
-
-    __slots__ = ("_cost", "_ledger", "_price", "_row", "is_booked", "is_open")
-
-    def __init__(self, ledger: SqliteLedger, row: Row, price: Price | None) -> None:
-        self._ledger = ledger
-        self._row = row
-        self._price = price
-        self.is_open = self.is_booked = True
-        self._cost: int | None = None
-
-    def settle(
-        self, usage: Usage, certainty: Certainty, outcome: str, odd: tuple[str, ...] = ()
-    ) -> int | None:
-        """Book what the attempt used, once; return its cost. See `ports.Hold`."""
-        if self.is_open:
-            if usage == NO_USAGE and certainty == "exact":
-                self._cost = 0
-            elif self._price is not None:
-                self._cost = cost(self._price, usage)
-            self._close("settled", certainty, outcome, usage, odd)
-        else:
-            self._ledger.note_duplicate()
-        return self._cost
-
-    def release(self, outcome: str) -> None:
-        """Close the row at no cost, once. See `ports.Hold`."""
-        if self.is_open:
-            self._cost = 0
-            self._close("released", None, outcome, NO_USAGE)
-        else:
-            self._ledger.note_duplicate()
-
-    def _close(
-        self,
-        state: Literal["settled", "released"],
-        certainty: Certainty | None,
-        outcome: str,
-        usage: Usage,
-        reported: tuple[str, ...] = (),
-    ) -> None:
-        self.is_open = False
-        odd = anomalies(usage, self._price if state == "settled" else None)
-        if reported:
-            odd = tuple(dict.fromkeys((*reported, *odd)))
-        if self._cost is None:
-            odd = ("unpriced", *odd)
-        if not self.is_booked:
-            return
-        self._ledger.close_row(
-            self._row,
-            (
-                state,
-                certainty,
-                outcome,
-                self._ledger.now(),
-                usage.input,
-                usage.output,
-                usage.cached,
-                usage.written,
-                usage.written_12h,
-                usage.reasoning,
-                usage.tier,
-                self._cost,
-                " ".join(odd) if odd else "",
-            ),
-        )

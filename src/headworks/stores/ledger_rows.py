@@ -11,7 +11,7 @@ import msgspec
 
 from headworks.core.cost_bound import may_cost
 from headworks.core.endpoints import endpoint
-from headworks.core.pricing import Price, cost
+from headworks.core.pricing import Price, cost, covers
 from headworks.errors import CallError
 from headworks.types import Call, Caller, Route, Usage
 
@@ -55,6 +55,7 @@ def held_row(call: Call, route: Route, estimate: Usage, price: Price | None, ope
     caller = call.caller or _NOBODY
     request = call.request
     tags = request.tags
+    is_priced = price is not None and covers(price, estimate)
     return (
         opened.seq,
         call.id,
@@ -74,7 +75,7 @@ def held_row(call: Call, route: Route, estimate: Usage, price: Price | None, ope
         call.asked[:_LONGEST],
         route.model[:_LONGEST],
         int(request.stream),
-        None if price is None else cost(price, estimate),
+        cost(price, estimate) if price is not None and is_priced else None,
         None if price is None else price.version,
         estimate.input,
         estimate.output,
@@ -83,7 +84,7 @@ def held_row(call: Call, route: Route, estimate: Usage, price: Price | None, ope
         estimate.written_12h,
         estimate.reasoning,
         estimate.tier,
-        "unpriced" if price is None else "",
+        "" if is_priced else "unpriced",
     )
 
 

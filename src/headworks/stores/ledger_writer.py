@@ -50,6 +50,7 @@ _UNSTORABLE = (UnicodeEncodeError, OverflowError)
 """What SQLite cannot hold as it is; see `storable`."""
 
 _FIRST_OPEN = "SELECT seq FROM attempts WHERE seq >= ? AND state = 'held' ORDER BY seq LIMIT 1"
+_KNOWN: Final = "SELECT 1 FROM attempts WHERE call = ? LIMIT 1"
 _VIEW = "SELECT boot FROM boots"
 _NEXT = "SELECT coalesce(max(seq), 0) + 1 FROM attempts"
 
@@ -123,6 +124,13 @@ class LedgerWriter:
             with suppress(sqlite3.Error):  # the next one is tried then
                 self._view = self.db.execute(_VIEW)
         return faults
+
+    def knows(self, call: str) -> bool:
+        """Return whether the file has a row of the call; True where it cannot be read now."""
+        try:
+            return self.db.execute(_KNOWN, (call,)).fetchone() is not None
+        except sqlite3.Error:
+            return True
 
     def owe(self, held: Row, outcome: Row) -> None:
         """Let a row be closed by the next commit."""

@@ -20,6 +20,7 @@ from headworks.core.admission import (
     is_by_day,
     rate_headers,
     refusal,
+    without_parallel,
 )
 from headworks.core.outputs import Outputs
 from headworks.core.tokens import output_bound
@@ -61,6 +62,10 @@ class LimitReservation(msgspec.Struct):
     _grant: Grant
     _call: Call
     _outputs: Outputs | None
+
+    def vacate(self) -> None:
+        """Free the place among parallel calls before the end. Idempotent."""
+        self._grant.vacate()
 
     def settle(self, usage: Usage) -> None:
         """Count what all attempts used in place of what was set aside, then and there, once.
@@ -166,6 +171,14 @@ class MemoryLimits:
             grant = kind.gate.decide_nowait(*self._amounts(kind, call.request, estimate))
         return None if grant is None else self._reserved(kind, call, grant)
 
+    async def reserve_within(self, call: Call, estimate: Usage) -> LimitReservation:
+        """Do as `reserve` does for a part of a call that has its place among the parallel ones."""
+        kind = self._kind(call, is_inner=True)
+        grant = await kind.gate.decide(*self._amounts(kind, call.request, estimate))
+        reservation = self._reserved(kind, call, grant)
+        reservation.vacate()
+        return reservation
+
     def forecast(self, call: Call, estimate: Usage, ahead: Ahead) -> float | None:
         """Return the seconds until the rates let a call in that comes after others.
 
@@ -189,23 +202,27 @@ class MemoryLimits:
             found.subjects, found.in_flight, self._rate_limited, self._parallel_limited
         )
 
-    def _kind(self, call: Call) -> _Kind:
+    def _kind(self, call: Call, *, is_inner: bool = False) -> _Kind:
         """Return the limits that hold for a call; what was found of late is remembered."""
         caller = call.caller or _NOBODY
-        who: Hashable = caller.key_id
+        who: Hashable = caller.key_id if caller.token is None else caller.token.id
         if self._is_apart or caller.limits.models:
             request = call.request
             user = request.tags.user if self._by_user else ""
             who = (who, request.model, user, request.tags.tags if self._by_tag else ())
+        if is_inner:
+            who = (who, None)
         kind = self._known.get(who)
         if kind is None or kind.caller is not caller:
-            kind = self._learn(who, caller, call.request)
+            kind = self._learn(who, caller, call.request, is_inner=is_inner)
         return kind
 
-    def _learn(self, who: Hashable, caller: Caller, request: Request) -> _Kind:
+    def _learn(self, who: Hashable, caller: Caller, request: Request, *, is_inner: bool) -> _Kind:
         if len(self._known) >= _REMEMBERED:
             self._known.clear()
         bounds = tuple(self._rules.bounds(caller, request.tags, request.model))
+        if is_inner:
+            bounds = tuple(map(without_parallel, bounds))
         kind = _Kind(caller, bounds, self._authority.gate(bounds), self._outputs)
         self._known[who] = kind
         return kind

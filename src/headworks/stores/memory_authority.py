@@ -33,8 +33,6 @@ _ROUND: Final = 600
 _LOOKS: Final = 1000
 """Subjects looked at in one tick, at most."""
 _TICKS: Final = MINUTE.rate
-_FULL: Final = MINUTE.period
-"""Seconds until a minute is free again of what is counted now."""
 
 
 class _Use(Window):
@@ -66,16 +64,24 @@ class MemoryGrant(msgspec.Struct):
     requests: Standing | None
     tokens: Standing | None
     _is_open: bool = True
+    _has_place: bool = True
+
+    def vacate(self) -> None:
+        """Free the place among parallel calls. Idempotent."""
+        if self._has_place:
+            self._has_place = False
+            self._authority.in_flight -= 1
+            for use in self._uses:
+                use.in_flight -= 1
 
     def settle(self, tokens: int, requests: int = 1) -> None:
         """Count so much in place of what was asked for; calls after the first change nothing."""
         if not self._is_open:
             return
         self._is_open = False
-        self._authority.in_flight -= 1
+        self.vacate()
         change, tick = tokens - self._tokens, self._tick
         for use in self._uses:
-            use.in_flight -= 1
             if use.slot == tick:
                 use.tokens += change
             else:
@@ -95,6 +101,7 @@ class MemoryGrant(msgspec.Struct):
 
 _Rate = tuple[Window, int]
 """A window, and how much it may hold."""
+_No = tuple[Ask, Dimension, int, int, int, float]
 
 
 class MemoryGate:
@@ -293,7 +300,7 @@ class MemoryAuthority:
     def full(self, window: Window) -> float:
         """Return the seconds until a window is free of what is counted now; it errs up by a tick."""
         if window.span is MINUTE:
-            return _FULL
+            return MINUTE.period
         return (self.day + DAY.life) / DAY.rate - self.tick / _TICKS
 
     def use(self, bound: Bound) -> _Use:
@@ -343,9 +350,6 @@ def _least_tokens(rates: Sequence[_Rate]) -> tuple[int, int, Window]:
         if left < least:
             least, limit, window = left, most, other
     return least, limit, window
-
-
-_No = tuple[Ask, Dimension, int, int, int, float]
 
 
 def _denials(ask: Ask, use: _Use, now: float) -> Iterator[_No]:

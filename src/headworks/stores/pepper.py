@@ -15,6 +15,9 @@ from headworks.types import Secret
 SHORTEST: Final = 16
 """Characters of a configured pepper, at least."""
 
+LONG: Final = 32
+"""Characters of a pepper from which keys are derived, at least."""
+
 _BYTES: Final = 32
 
 
@@ -30,6 +33,14 @@ class Pepper:
     def digest(self, text: str) -> bytes:
         """Return the keyed hash of a key's text."""
         return keys.digest(self._value, text)
+
+    def derive(self, purpose: str) -> bytes | None:
+        """Return a key of 32 bytes for one purpose; the pepper itself stays here.
+
+        None where the pepper is short: what the key signs is handed out, and whoever has that can
+        try peppers against it for as long as they like.
+        """
+        return keys.derive(self._value, purpose) if len(self._value) >= LONG else None
 
     def fingerprint(self) -> bytes:
         """Return what tells this pepper from another one without giving it away."""

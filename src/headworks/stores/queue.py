@@ -41,7 +41,7 @@ from headworks.errors import (
 )
 from headworks.ports import Clock, Limits, Random, Reservation
 from headworks.stores.queue_outlook import Foresight, Outlook
-from headworks.stores.queue_wish import NOBODY, Wish, key_of, who_of
+from headworks.stores.queue_wish import NOBODY, Wish, key_of, token_of, who_of
 from headworks.types import Call, Request, Usage
 
 Longest = Callable[[Request], float]
@@ -344,6 +344,7 @@ class QueuedLimits:
             request.model if by_model else "",
             request.tags.user if self._by_user else "",
             request.tags.tags if self._by_tag else (),
+            token_of(call),
         )
 
     def _serve(self) -> None:

@@ -79,7 +79,15 @@ def key_of(call: Call) -> str:
     return "" if call.caller is None else call.caller.key_id
 
 
+def token_of(call: Call) -> str:
+    """Return the id of the client token that the call was made with, "" for none."""
+    token = None if call.caller is None else call.caller.token
+    return "" if token is None else token.id
+
+
 def who_of(call: Call) -> tuple[str, int]:
-    """Return what the call is known by when it comes again: its key, and what it asks for."""
+    """Return what the call is known by when it comes again: its caller, and what it asks for."""
     path, content = call.request.path, call.request.content
-    return key_of(call), hash((path, len(content), content[:_MARK], content[-_MARK:]))
+    return token_of(call) or key_of(call), hash(
+        (path, call.request.size, content[:_MARK], content[-_MARK:])
+    )

@@ -77,6 +77,32 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
         """,
         "ALTER TABLE keys ADD COLUMN budget TEXT",  # JSON
     ),
+    (
+        "ALTER TABLE keys ADD COLUMN client_tokens TEXT",  # JSON
+        # Client tokens of this user, minted by the key of this name, are over if they are not
+        # younger; '' is any user, or any key.
+        """
+        CREATE TABLE token_revocations (
+            user TEXT NOT NULL,
+            key TEXT NOT NULL CHECK (user <> '' OR key <> ''),
+            at REAL NOT NULL,
+            PRIMARY KEY (user, key)
+        ) STRICT, WITHOUT ROWID
+        """,
+        *(
+            f"""
+            CREATE TRIGGER token_revocations_{change.lower()} AFTER {change} ON token_revocations
+            BEGIN
+                UPDATE keys_state SET revision = revision + 1;
+            END
+            """  # noqa: S608 - made of constants
+            for change in ("INSERT", "UPDATE")
+        ),
+    ),
+    (
+        "ALTER TABLE keys ADD COLUMN scopes TEXT",  # JSON
+        "ALTER TABLE keys ADD COLUMN buffering TEXT",  # JSON
+    ),
 )
 """One tuple of statements for each version; `PRAGMA user_version` counts those applied.
 

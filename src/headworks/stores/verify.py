@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from headworks.core.pricing import Price, cost
+from headworks.core.pricing import Price, cost, covers
 from headworks.stores.ledger_chain import LENIENT
 from headworks.stores.ledger_schema import connect_read_only
 from headworks.stores.rollup_proof import wrong_sums
@@ -151,7 +151,7 @@ def _wrong_costs(db: sqlite3.Connection) -> Iterator[str]:
         else:
             whole, output, cached, written, reasoning, long = counts
             usage = Usage(whole, output, cached, written, reasoning, tier, long)
-            right = cost(price, usage)
+            right = cost(price, usage) if covers(price, usage) else None
             if stored != right:
                 yield f"row {seq}: costs {stored} nano-dollars, should be {right}"
 

@@ -6,8 +6,9 @@ and remember what happened to them.
 
 import asyncio
 import heapq
+import itertools
 import random as chance  # noqa: TID251 - this is where the Random of a test comes from
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from headworks.errors import DeadlineExceeded, MalformedResponse, Unauthenticated
@@ -69,6 +70,8 @@ class FakeClock:
         self._jumps = jumps
         self._is_jumping = False
         self._sleepers: list[tuple[float, int, asyncio.Future[None]]] = []
+        self._alarms: set[asyncio.Future[None]] = set()
+        self._order = itertools.count()
         self.slept: list[float] = []
 
     def now(self) -> float:
@@ -84,11 +87,20 @@ class FakeClock:
         self.slept.append(seconds)
         loop = asyncio.get_running_loop()
         future = loop.create_future()
-        heapq.heappush(self._sleepers, (self._now + seconds, len(self.slept), future))
+        heapq.heappush(self._sleepers, (self._now + seconds, next(self._order), future))
         if self._jumps and not self._is_jumping:
             self._is_jumping = True
             loop.call_soon(self._jump_on, loop)
         await future
+
+    def call_later(self, seconds: float, callback: Callable[[], None]) -> Callable[[], object]:
+        """Call back when `advance`, or a sleep that ends later, has brought that time."""
+        alarm = asyncio.get_running_loop().create_future()
+        alarm.add_done_callback(lambda _: None if alarm.cancelled() else callback())
+        self._alarms.add(alarm)
+        alarm.add_done_callback(self._alarms.discard)
+        heapq.heappush(self._sleepers, (self._now + seconds, next(self._order), alarm))
+        return alarm.cancel
 
     def advance(self, seconds: float) -> None:
         """Let time pass, and wake everybody whose wait is over."""
@@ -100,7 +112,10 @@ class FakeClock:
     def _jump_on(self, loop: asyncio.AbstractEventLoop) -> None:
         """Wake one sleeper, let it run, and wake the next."""
         self._jump()
-        self._is_jumping = bool(self._sleepers)
+        left = self._sleepers
+        if self._alarms:
+            left = [one for one in left if not (one[2].done() or one[2] in self._alarms)]
+        self._is_jumping = bool(left)
         if self._is_jumping:
             loop.call_soon(self._jump_on, loop)
 
@@ -159,6 +174,7 @@ class FakeResponse:
     def __post_init__(self) -> None:
         self._pieces = [self.content] if isinstance(self.content, bytes) else list(self.content)
         self._next = 0
+        self._stall: asyncio.Future[None] | None = None
         if not self.headers:
             self.headers = _JSON if isinstance(self.content, bytes) else _SSE
 
@@ -171,11 +187,14 @@ class FakeResponse:
 
     async def chunks(self) -> AsyncGenerator[bytes]:
         """Yield the pieces that have not been read, up to the fault or the stall."""
-        for piece in self._pieces[self._next :]:
-            await self._meet_fate()
-            self._next += 1
-            yield piece
-        await self._meet_fate(is_end=True)
+        for piece in (*self._pieces[self._next :], None):
+            while self.stalls_after == self._next:
+                await self._wait_for_nothing()
+                yield b""
+            await self._meet_fate(is_end=piece is None)
+            if piece is not None:
+                self._next += 1
+                yield piece
 
     def expect(self, *, content: bool) -> None:
         """Return at once: nothing here takes time."""
@@ -184,6 +203,11 @@ class FakeResponse:
         """Return `arrived`, once."""
         arrived, self.arrived = self.arrived, b""
         return arrived
+
+    def nudge(self) -> None:
+        """Let whoever waits for what never comes have an empty chunk."""
+        if self._stall is not None and not self._stall.done():
+            self._stall.set_result(None)
 
     def masked(self, content: bytes) -> bytes:
         """Return what was said without `shown`."""
@@ -202,12 +226,15 @@ class FakeResponse:
         self.closed += 1
 
     async def _meet_fate(self, *, is_end: bool = False) -> None:
-        if self.stalls_after == self._next:
-            if self.is_hurried:
-                raise DeadlineExceeded
-            await asyncio.get_running_loop().create_future()
         if self.fault is not None and (self.fault_after == self._next or is_end):
             raise self.fault
+
+    async def _wait_for_nothing(self) -> None:
+        """Wait for a nudge."""
+        if self.is_hurried:
+            raise DeadlineExceeded
+        self._stall = asyncio.get_running_loop().create_future()
+        await self._stall
 
 
 @dataclass(frozen=True, slots=True)
@@ -284,6 +311,7 @@ class MemoryRow:
     cost: int | None = 0
     closings: int = 0
     odd: tuple[str, ...] = ()
+    measures: frozenset[str] = frozenset()
 
     @property
     def is_open(self) -> bool:
@@ -326,6 +354,10 @@ class MemoryLedger:
         row = MemoryRow(call.id, call.attempts, route, estimate, self.price)
         self.rows.append(row)
         return row
+
+    def knows(self, call: str) -> bool:
+        """Return whether the call has a row."""
+        return any(row.call_id == call for row in self.rows)
 
     async def written(self) -> None:
         """Return at once: memory is all there is."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, final
 from headworks.inprocess.carriage import Access, HttpRequest
 from headworks.inprocess.clients import async_client, sync_client
 from headworks.inprocess.portal import Portal
+from headworks.inprocess.sending import Begun
 from headworks.ports import Clock
 from headworks.simulator import (
     RunningSimulator,
@@ -105,7 +106,7 @@ def _inside(application: Simulator, clock: Clock) -> Generator[Practice]:
     async def ready() -> ApplicationCarrier:
         return carrier
 
-    access = Access(lambda: portal, ready, read=_read_as_sent)
+    access = Access(lambda: portal, ready, read=_read_as_sent, has_uploads=False)
     makers = {"OpenAI": sync_client, "AsyncOpenAI": async_client}
     try:
         yield Practice(application, clock, lambda kind, options: makers[kind](access, options))
@@ -113,8 +114,11 @@ def _inside(application: Simulator, clock: Clock) -> Generator[Practice]:
         portal.close(drain=0)
 
 
-def _read_as_sent(request: HttpRequest, _added: Headers) -> tuple[Request, Secret | None]:
+def _read_as_sent(
+    request: HttpRequest, _added: Headers, body: bytes | Begun
+) -> tuple[Request, Secret | None]:
     """Return a request with nothing checked and nothing left out: the simulator is the judge."""
     headers = tuple((name.lower(), value) for name, value in request.headers.raw)
     path, _, query = request.url.raw_path.partition(b"?")
-    return Request(request.method, path.decode("latin-1"), query, headers, request.content), None
+    content = body if isinstance(body, bytes) else body.content
+    return Request(request.method, path.decode("latin-1"), query, headers, content), None

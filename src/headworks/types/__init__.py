@@ -2,8 +2,12 @@
 
 from headworks.types.calls import NO_USAGE, Call, Fitted, Response, Usage
 from headworks.types.requests import (
+    AS_OTHERS_SAY,
+    Buffering,
+    BufferMode,
     Caller,
     Certainty,
+    ClientToken,
     Headers,
     OnDisconnect,
     OnLedgerFailure,
@@ -12,6 +16,7 @@ from headworks.types.requests import (
     RateLimits,
     Request,
     Reserve,
+    Scope,
     Secret,
     Tags,
     Unpriced,
@@ -26,17 +31,23 @@ from headworks.types.routes import (
     Reason,
     Refusal,
     Route,
+    SocketRules,
     Timeouts,
     Tried,
     Unfit,
 )
+from headworks.types.uploads import Upload
 
 __all__ = [
+    "AS_OTHERS_SAY",
     "AT_FIRST_TOKEN",
     "NO_USAGE",
+    "BufferMode",
+    "Buffering",
     "Call",
     "Caller",
     "Certainty",
+    "ClientToken",
     "Commit",
     "Fitted",
     "GivenUp",
@@ -55,11 +66,14 @@ __all__ = [
     "Reserve",
     "Response",
     "Route",
+    "Scope",
     "Secret",
+    "SocketRules",
     "Tags",
     "Timeouts",
     "Tried",
     "Unfit",
     "Unpriced",
+    "Upload",
     "Usage",
 ]

@@ -9,6 +9,8 @@ import msgspec
 from msgspec.structs import force_setattr as set_field
 from typing_extensions import override
 
+from headworks.types.uploads import Upload
+
 Headers = tuple[tuple[bytes, bytes], ...]
 """Header fields in order, names in lower case."""
 
@@ -52,6 +54,30 @@ class Secret:
         return "***"
 
 
+BufferMode = Literal["off", "words", "sentences", "interval"]
+"""Where the text of a stream is cut: as it comes, or behind whole words or sentences, or by time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Buffering:
+    """How the text of a stream is cut for its caller; what is None is for others to say.
+
+    Attributes:
+        max_delay: Seconds that a piece of text waits at most.
+    """
+
+    mode: BufferMode | None = None
+    max_delay: float | None = None
+
+    def over(self, other: "Buffering") -> "Buffering":
+        """Return this, with the other's word where it says nothing."""
+        mode = other.mode if self.mode is None else self.mode
+        return Buffering(mode, other.max_delay if self.max_delay is None else self.max_delay)
+
+
+AS_OTHERS_SAY = Buffering()
+
+
 @dataclass(frozen=True, slots=True)
 class Tags:
     """What a call is for, as the caller says: the axes of every usage report."""
@@ -70,11 +96,17 @@ class Request(msgspec.Struct, frozen=True):
         path: Normalised, begins with "/v1/".
         query: The raw query string, without "?".
         headers: What may go on to an upstream: names in lower case, no credentials, no cookies.
-        content: The body's bytes as they came.
-        fields: The body's top-level JSON fields; empty when the body is not a JSON object.
+        content: The body's bytes as they came; b"" where there is an `upload`.
+        fields: The body's top-level JSON fields, or the short texts of a form; empty for others.
         timeout: Seconds that the caller is prepared to wait, None when it did not say.
-        model: The model the caller asked for, "" when it named none. Follows from `fields`.
+        buffering: How it wants its stream cut.
+        socket: Whether it opens a WebSocket connection; then `query` names no model.
+        model: The model the caller asked for, "" when it named none. Follows from `fields`, where
+            these name one; else it stands in the path, the query or a session.
         stream: Whether the caller wants server-sent events. Follows from `fields`.
+        upload: The body, where it is too large to be held.
+        model_at: Where the name of the model begins and ends in a body that is a form.
+        is_admin: Whether it administers the provider's account.
     """
 
     method: str
@@ -87,9 +119,21 @@ class Request(msgspec.Struct, frozen=True):
     timeout: float | None = None
     model: str = ""
     stream: bool = False
+    buffering: Buffering = AS_OTHERS_SAY
+    socket: bool = False
+    upload: Upload | None = None
+    model_at: tuple[int, int] | None = None
+    is_admin: bool = False
+
+    @property
+    def size(self) -> int:
+        """Bytes of the body, as far as is known."""
+        if self.upload is None:
+            return len(self.content)
+        return self.upload.length or self.upload.passed
 
     def __post_init__(self) -> None:
-        model = self.fields.get("model", "")
+        model = self.fields.get("model") or self.model
         set_field(self, "model", model if isinstance(model, str) else "")
         set_field(self, "stream", self.fields.get("stream") is True)
 
@@ -127,8 +171,28 @@ OnLedgerFailure = Literal["refuse", "continue"]
 """What becomes of a call whose attempt cannot be booked now: it ends, or goes on to be booked later."""
 
 
+Scope = Literal["admin"]
+"""What a key may do besides using the API: administer the provider's account."""
+
+
 Unpriced = Literal["refuse", "flag"]
 """What becomes of an attempt at a model without a known price."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClientToken:
+    """A short-lived token that a key has minted for one user of its app.
+
+    Attributes:
+        user: Whom its calls are for, whatever they say themselves; `feature` and `tags` likewise.
+        limits: What may be done with it at most, besides what holds for its key.
+    """
+
+    id: str
+    user: str
+    feature: str = ""
+    tags: tuple[str, ...] = ()
+    limits: RateLimits = RateLimits()
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +206,9 @@ class Caller:
         on_ledger_failure: What becomes of its calls while the ledger cannot be written.
         unpriced: What becomes of its calls to models without a known price.
         priority: The highest that its calls may have.
+        buffering: How its streams are cut.
+        token: What the key has minted and the call was made with, None for the key itself.
+        scopes: What else it may do.
     """
 
     name: str
@@ -153,6 +220,9 @@ class Caller:
     on_ledger_failure: OnLedgerFailure = "refuse"
     unpriced: Unpriced = "flag"
     priority: Priority = "interactive"
+    buffering: Buffering = AS_OTHERS_SAY
+    token: ClientToken | None = None
+    scopes: frozenset[Scope] = frozenset()
 
 
 class Presence(msgspec.Struct):

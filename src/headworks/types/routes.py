@@ -38,6 +38,22 @@ class Timeouts:
 
 
 @dataclass(frozen=True, slots=True)
+class SocketRules:
+    """How long a WebSocket connection may last, and what it may hold; seconds and bytes.
+
+    Attributes:
+        idle: How long nobody may say anything.
+        most: The largest message.
+        write: How long a reader may take nothing.
+    """
+
+    longest: float = 3600.0
+    idle: float = 600.0
+    most: int = 16_000_000
+    write: float = 30.0
+
+
+@dataclass(frozen=True, slots=True)
 class Route:
     """A place a call can be sent to: one model, at one upstream, by one credential."""
 

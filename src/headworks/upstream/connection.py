@@ -8,6 +8,7 @@ from typing_extensions import override
 
 from headworks.errors import (
     ConnectionLost,
+    IdleTimeout,
     MalformedResponse,
     Retry,
     StreamTruncated,
@@ -17,7 +18,7 @@ from headworks.upstream.framing import Framer, Progress
 from headworks.upstream.origin import ClientLimits
 from headworks.upstream.response import HttpResponse
 
-BUFFER_SIZE = 65_536
+BUFFER_SIZE = 32_768
 """Bytes taken from the network at once; with `HIGH_WATER`, what a slow reader can cost."""
 
 _JOINED = 65_536
@@ -61,12 +62,14 @@ class Connection(asyncio.BufferedProtocol):
         "_armed",
         "_fill",
         "_framer",
+        "_is_open",
         "_is_paused",
         "_is_secure",
         "_is_sending",
         "_loop",
         "_owner",
         "_poll",
+        "_room",
         "_timer",
         "_transport",
         "has_answered",
@@ -81,7 +84,8 @@ class Connection(asyncio.BufferedProtocol):
         self._owner, self._loop = owner, loop
         self._transport: asyncio.Transport | None = None
         self._poll = select.poll()
-        self._is_secure = self._is_paused = self._is_sending = False
+        self._is_secure = self._is_paused = self._is_sending = self._is_open = False
+        self._room: asyncio.Future[None] | None = None
         self._framer: Framer | None = None
         self._fill = 0
         self._timer: asyncio.TimerHandle | None = None
@@ -89,22 +93,63 @@ class Connection(asyncio.BufferedProtocol):
 
     # What the pool and the client call.
 
-    def begin(self, response: HttpResponse, head: bytes, content: bytes, *, no_body: bool) -> None:
-        """Send a request; its answer goes to `response`."""
+    def begin(
+        self,
+        response: HttpResponse,
+        head: bytes,
+        content: bytes,
+        *,
+        no_body: bool,
+        switches: bool = False,
+        is_open: bool = False,
+    ) -> None:
+        """Send a request; its answer goes to `response`. One that is open goes on with `pour`."""
         transport = self._transport
         if transport is None or self._framer is not None:
             raise RuntimeError("The connection is not free")
-        self._framer = Framer(response, self._owner.limits, no_body=no_body)
+        limits = self._owner.limits
+        self._framer = Framer(response, limits, no_body=no_body, switches=switches)
+        self._is_open = is_open
         if len(content) < _JOINED:
             transport.write(head + content)
         else:
             transport.writelines((head, content))
-        if transport.get_write_buffer_size():
+        if is_open or transport.get_write_buffer_size():
             self._is_sending = True
         else:
             self._is_sending = False
             response.on_sent()
         self.watch(response.due())
+
+    async def pour(self, response: HttpResponse, *parts: bytes, seconds: float) -> bool:
+        """Send more of an open request; return when it has left, and whether more is wanted.
+
+        A server that takes nothing for so many seconds is given up.
+        """
+        framer, transport = self._framer, self._transport
+        if framer is None or framer.response is not response or transport is None:
+            return False
+        transport.writelines(parts)
+        if transport.get_write_buffer_size():
+            self._room = self._loop.create_future()
+            timer = self._loop.call_later(seconds, self._stall, seconds)
+            try:
+                await self._room
+            finally:
+                self._room = None
+                timer.cancel()
+        return self._framer is framer
+
+    def end_request(self, response: HttpResponse) -> None:
+        """Note that all of an open request was written."""
+        framer, transport = self._framer, self._transport
+        if framer is None or framer.response is not response or transport is None:
+            return
+        self._is_open = False
+        if not transport.get_write_buffer_size():
+            self._is_sending = False
+            response.on_sent()
+            self.watch(response.due())
 
     def is_silent(self) -> bool:
         """Whether the connection is open, and neither bytes nor an end wait in its socket.
@@ -133,6 +178,7 @@ class Connection(asyncio.BufferedProtocol):
             self._timer = None
         if self._transport is not None:
             self._transport.abort()
+        self._make_room()
         self._owner.forget(self)
 
     # What the answer calls.
@@ -152,6 +198,15 @@ class Connection(asyncio.BufferedProtocol):
     def abort(self) -> None:
         """Close at once: nobody wants the rest."""
         self._owner.discard(self)
+
+    def write(self, data: bytes) -> bool:
+        """Send more, behind an answer that has opened a connection; return whether it has left."""
+        transport = self._transport
+        if transport is None or transport.is_closing():
+            return True
+        transport.write(data)
+        self._is_sending = transport.get_write_buffer_size() > 0
+        return not self._is_sending
 
     # One timer, armed for the earliest wait, re-armed when it fires too soon, and kept from one
     # exchange to the next: neither a chunk nor a call on a warm connection makes one of its own.
@@ -238,18 +293,27 @@ class Connection(asyncio.BufferedProtocol):
 
     @override
     def pause_writing(self) -> None:
-        """Do nothing: the request is in memory anyway, and its deadline runs."""
+        """Do nothing: what was written is in memory anyway, and its deadline runs."""
 
     @override
     def resume_writing(self) -> None:
-        """Note that the whole request has left."""
-        if self._is_sending and self._framer is not None:
+        """Note that what was written has left: a part of the request, or all of it."""
+        if self._is_open:
+            self._make_room()
+        elif self._is_sending and self._framer is not None:
             self._is_sending = False
             response = self._framer.response
             response.on_sent()
             self.watch(response.due())
 
+    def _make_room(self) -> None:
+        if self._room is not None and not self._room.done():
+            self._room.set_result(None)
+
     # How an exchange ends.
+
+    def _stall(self, seconds: float) -> None:
+        self._fail(IdleTimeout(f"The provider took nothing of the request for {seconds:g} s."))
 
     def _end(self, progress: Progress) -> None:
         """Complete the answer, and give the connection back if nothing speaks against it."""
@@ -277,6 +341,7 @@ class Connection(asyncio.BufferedProtocol):
         return (
             transport is not None
             and not transport.is_closing()
+            and not self._is_open
             and transport.get_write_buffer_size() == 0
             and not (self._is_secure and self._fill == BUFFER_SIZE)
         )

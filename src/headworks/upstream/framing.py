@@ -12,8 +12,9 @@ body is known exactly, and with it every byte too many:
 
 Refused as malformed, because two readers could disagree about them: Content-Length beside
 Transfer-Encoding, more than one Content-Length, any coding but a single `chunked`, a 1xx answer
-that claims a body, 101, and whatever llhttp refuses in its strict mode (bare LF, folded lines,
+that claims a body, a 101 that nobody asked for, and whatever llhttp refuses in its strict mode (bare LF, folded lines,
 wrong chunk sizes). Each answer has a framer and a parser of its own, so that none inherits state.
+What follows a 101 that was asked for lasts until the connection closes.
 """
 
 from typing import Literal
@@ -58,14 +59,22 @@ class Framer:
         "_partial",
         "_second",
         "_silent",
+        "_switches",
         "has_begun",
         "response",
     )
 
-    def __init__(self, response: HttpResponse, limits: ClientLimits, *, no_body: bool) -> None:
+    def __init__(
+        self,
+        response: HttpResponse,
+        limits: ClientLimits,
+        *,
+        no_body: bool,
+        switches: bool = False,
+    ) -> None:
         self.response = response
         self.has_begun = False
-        self._limits, self._no_body = limits, no_body
+        self._limits, self._no_body, self._switches = limits, no_body, switches
         self._parser: HttpResponseParser | None = HttpResponseParser(self)
         self._framing = _HEAD
         self._partial = b""
@@ -140,13 +149,20 @@ class Framer:
             if not head:
                 break
             self._fields, self._codings, self._declared = [], [], None
-            parser.feed_data(head)
+            self._parse(parser, head)
             self._check_fields()
             status = parser.get_status_code()
-            if status >= _FIRST_FINAL:
+            if status >= _FIRST_FINAL or (status == _SWITCHING_PROTOCOLS and self._switches):
                 return self._receive_final(status, data)
             self._skip(status)
         return "more"
+
+    def _parse(self, parser: HttpResponseParser, head: bytes) -> None:
+        try:
+            parser.feed_data(head)
+        except HttpParserUpgrade:
+            if not self._switches:
+                raise
 
     def _cut_head(self, data: bytes) -> tuple[bytes, bytes]:
         """Return the head up to its empty line, and the rest; two b"" while it is incomplete."""
@@ -191,6 +207,8 @@ class Framer:
             listed = b", ".join(self._codings).decode("ascii", "replace")
             raise MalformedResponse(f"The answer's transfer coding is not supported: {listed}.")
         declared = self._declared
+        if status == _SWITCHING_PROTOCOLS and (self._codings or declared is not None):
+            raise MalformedResponse("The provider's 101 answer claims a body.")
         if self._no_body or status in _WITHOUT_BODY:
             self._framing, declared = _LENGTH, None
         elif self._codings:

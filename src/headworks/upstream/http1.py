@@ -35,6 +35,7 @@ from headworks.types import Timeouts
 from headworks.upstream.dial import Dialler
 from headworks.upstream.origin import ClientLimits, Origin, Proxy, request_head, tls_context
 from headworks.upstream.pool import Pool, Statistics
+from headworks.upstream.pouring import Body, pour
 from headworks.upstream.response import HttpResponse
 
 __all__ = [
@@ -76,7 +77,7 @@ class HttpClient:
     async def send(
         self,
         head: bytes,
-        content: bytes,
+        content: bytes | Body,
         timeouts: Timeouts,
         *,
         first_byte: float | None,
@@ -87,8 +88,8 @@ class HttpClient:
 
         Args:
             head: Made by `request_head`.
-            content: The body, as long as the head says.
-            timeouts: `connect` and `idle` count here.
+            content: The body, as long as the head says; in chunks, where it says nothing.
+            timeouts: `connect` and `idle` count here; `idle` also for each piece of the body.
             first_byte: Seconds from the request's last byte to the answer's first body byte; None
                 leaves only `total`.
             total: Seconds from now to the answer's end.
@@ -97,7 +98,9 @@ class HttpClient:
         Raises:
             UpstreamError: No answer began, or one that is not HTTP.
             DeadlineExceeded: `total` is over.
-            CancelledError: With a `ConnectFailed` as its cause where nothing was sent.
+            CallError: What `content` raised.
+            CancelledError: With a `ConnectFailed` as its cause where nothing was sent, or not all
+                of the request.
         """
         pool = self._pool or self._start()
         loop = pool.loop
@@ -107,7 +110,30 @@ class HttpClient:
         except asyncio.CancelledError as error:
             raise error from ConnectFailed("The call was given up before it was connected.")
         response = HttpResponse(loop, connection, first_byte, timeouts.idle, total_at)
-        connection.begin(response, head, content, no_body=no_body)
+        if isinstance(content, bytes):
+            connection.begin(response, head, content, no_body=no_body)
+            await response.wait_head()
+        else:
+            connection.begin(response, head, b"", no_body=no_body, is_open=True)
+            await pour(connection, response, content, timeouts.idle)
+        return response
+
+    async def open(
+        self, head: bytes, timeouts: Timeouts, *, first_byte: float | None, total: float
+    ) -> HttpResponse:
+        """Ask for another protocol, and return the answer: what follows a 101 is its body.
+
+        Raises:
+            UpstreamError: As `send`; `total` bounds the wait for the head.
+        """
+        pool = self._pool or self._start()
+        total_at = pool.loop.time() + total
+        try:
+            connection = pool.take() or await pool.wait(timeouts.connect, total_at)
+        except asyncio.CancelledError as error:
+            raise error from ConnectFailed("The call was given up before it was connected.")
+        response = HttpResponse(pool.loop, connection, first_byte, timeouts.idle, total_at)
+        connection.begin(response, head, b"", no_body=False, switches=True)
         await response.wait_head()
         return response
 

@@ -1,17 +1,22 @@
 """Speaks to providers of the OpenAI API: their head fields, our edits, their errors."""
 
-from collections.abc import Awaitable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
+from urllib.parse import quote
 
 from headworks.core.classify import classify
 from headworks.core.endpoints import endpoint, waits
+from headworks.core.naming import renamed, session_model, stands_apart
+from headworks.core.realtime import DIALECTS
 from headworks.core.streams import wants_usage
 from headworks.core.strict_json import edit
 from headworks.errors import DeadlineExceeded, MalformedResponse, Retry, UpstreamError
 from headworks.ports import Clock, UpstreamResponse
-from headworks.types import Headers, Request, Route, Secret
+from headworks.types import Headers, Request, Route, Secret, Upload
 from headworks.upstream.http1 import HttpClient, HttpResponse, request_head
+from headworks.upstream.origin import CHUNKED
+from headworks.upstream.pouring import Body
 
 _MOST_ERROR = 65_536
 """Bytes of an error body that are read; what is longer is not an error message."""
@@ -60,16 +65,19 @@ class Provider:
 
     def send(self, request: Request, route: Route, remaining: float) -> Awaitable[HttpResponse]:
         """Send the request once; return the response whatever its status."""
-        content = render(request, route)
-        target = self._base + request.path.removeprefix("/v1")
-        if request.query:
-            target += "?" + request.query.decode("latin-1")
+        path, query = request.path, request.query
+        if request.model != route.model and request.model and stands_apart(path):
+            path, query = renamed(path, query, route.model)
+        target = self._base + path.removeprefix("/v1")
+        if query:
+            target += "?" + query.decode("latin-1")
+        content, length = _body(request, route)
         head = request_head(
             request.method,
             target,
             self._host,
             (*self._fields[route.credential], *request.headers),
-            len(content) if content or request.method not in {"GET", "HEAD"} else None,
+            length,
         )
         timeouts = waits(route.timeouts, request)
         return self.client.send(
@@ -80,6 +88,31 @@ class Provider:
             total=remaining,
             no_body=request.method == "HEAD",
         )
+
+    async def open(self, request: Request, route: Route, remaining: float) -> HttpResponse:
+        """Ask for a WebSocket connection; return the response whatever its status.
+
+        Raises:
+            MalformedResponse: The answer claims success, and opens none.
+        """
+        from headworks.upstream.websocket import Handshake
+
+        handshake = Handshake()
+        target = self._base + request.path.removeprefix("/v1")
+        if query := connection_query(request, route):
+            target += "?" + query
+        fields = (*self._fields[route.credential], *request.headers, *handshake.fields())
+        head = request_head("GET", target, self._host, fields, None)
+        timeouts = waits(route.timeouts, request)
+        wait = timeouts.first_byte
+        response = await self.client.open(head, timeouts, first_byte=wait, total=remaining)
+        if response.status < 300:  # noqa: PLR2004 - HTTP's own numbers
+            try:
+                handshake.check(response, request.headers)
+            except MalformedResponse:
+                await response.aclose()
+                raise
+        return response
 
 
 class Providers:
@@ -96,7 +129,8 @@ class Providers:
             UpstreamError: The provider could not be reached, or answered with an error.
         """
         provider = self._providers[route.upstream]
-        response = await provider.send(request, route, remaining)
+        sending = provider.open if request.socket else provider.send
+        response = await sending(request, route, remaining)
         response.shown = provider.shown(route)
         if response.status < 300 or response.status == 304:  # noqa: PLR2004 - HTTP's own numbers
             return response
@@ -122,6 +156,15 @@ class Providers:
         return error
 
 
+def connection_query(request: Request, route: Route) -> str:
+    """Return the query of a connection; where it names a model, that of the route."""
+    query = request.query.decode("latin-1")
+    if DIALECTS[request.path] == "responses" or not request.model:
+        return query
+    model = "model=" + quote(route.model, safe="")
+    return f"{model}&{query}" if query else model
+
+
 def render(request: Request, route: Route) -> bytes:
     """Return the body as the route needs it: its model, and the usage chunk asked for.
 
@@ -129,13 +172,54 @@ def render(request: Request, route: Route) -> bytes:
     """
     changes: dict[str, Any] = {}
     if request.model and request.model != route.model:
-        changes["model"] = route.model
+        if request.model_at is not None:
+            begin, end = request.model_at
+            return request.content[:begin] + route.model.encode() + request.content[end:]
+        if request.fields.get("model"):
+            changes["model"] = route.model
+        if session_model(request.path, request.fields):
+            changes["session"] = {**request.fields["session"], "model": route.model}
     if request.stream and _lacks_usage_chunk(request):
         options: object = request.fields.get("stream_options")
         if options is None or isinstance(options, dict):  # anything else is the provider's to judge
             given = cast("dict[str, object]", options or {})
             changes["stream_options"] = {**given, "include_usage": True}
     return edit(request.content, changes) if changes else request.content
+
+
+def _body(request: Request, route: Route) -> tuple[bytes | Body, int | None]:
+    """Return the body as the route needs it, and what its head says of its length."""
+    if request.upload is not None:
+        return poured(request, request.upload, route)
+    content = render(request, route)
+    return content, len(content) if content or request.method not in {"GET", "HEAD"} else None
+
+
+def poured(request: Request, upload: Upload, route: Route) -> tuple[Body, int]:
+    """Return an upload as the route needs it, and its length or `CHUNKED`."""
+    pieces, length, at = upload.chunks(), upload.length, request.model_at
+    if at is not None and request.model != route.model:
+        model = route.model.encode()
+        pieces = _replaced(pieces, *at, model)
+        length = None if length is None else length + len(model) - (at[1] - at[0])
+    return Body(pieces, is_chunked=length is None), CHUNKED if length is None else length
+
+
+async def _replaced(
+    pieces: AsyncGenerator[bytes], begin: int, end: int, instead: bytes
+) -> AsyncGenerator[bytes]:
+    """Yield the pieces with something else in the place of the bytes between two places."""
+    place = 0
+    try:
+        async for piece in pieces:
+            cut = [min(max(at - place, 0), len(piece)) for at in (begin, end)]
+            has_begin = place <= begin < place + len(piece)
+            changed = piece[: cut[0]] + (instead if has_begin else b"") + piece[cut[1] :]
+            place += len(piece)
+            if changed:
+                yield changed
+    finally:
+        await pieces.aclose()
 
 
 def _lacks_usage_chunk(request: Request) -> bool:

@@ -11,7 +11,10 @@ from headworks.core.memo import remembered
 from headworks.core.wire import message_head
 from headworks.types import Headers, Secret
 
-__all__ = ["ClientLimits", "Origin", "Proxy", "request_head", "tls_context"]
+__all__ = ["CHUNKED", "ClientLimits", "Origin", "Proxy", "request_head", "tls_context"]
+
+CHUNKED = -1
+"""The length of a body that nobody has told."""
 
 _PORTS = {"http": 80, "https": 443}
 _NOT_PRINTABLE = re.compile(r"[^\x21-\x7e]")
@@ -92,7 +95,7 @@ class ClientLimits:
         informational: 1xx answers before the real one.
     """
 
-    connections: int = 1000
+    connections: int = 10_000
     idle: int = 256
     idle_seconds: float = 50.0
     quiet_seconds: float = 0.15
@@ -115,6 +118,8 @@ def request_head(
 ) -> bytes:
     """Return a request's head with its last empty line; `content_length` None sends no length.
 
+    `CHUNKED` in its place says that the body comes in chunks.
+
     Raises:
         ValueError: A part could end its line early, or `headers` holds a field that frames the
             message: Host, Content-Length and Transfer-Encoding come from here alone.
@@ -126,7 +131,9 @@ def request_head(
             raise ValueError(f"{name!r} is not a field that a request may carry here")
     lines = [f"{method} {target} HTTP/1.1".encode("ascii"), b"host: " + host.encode("ascii")]
     lines += map(b": ".join, headers)
-    if content_length is not None:
+    if content_length == CHUNKED:
+        lines.append(b"transfer-encoding: chunked")
+    elif content_length is not None:
         lines.append(b"content-length: %d" % content_length)
     return message_head(lines)
 

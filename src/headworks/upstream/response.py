@@ -20,7 +20,7 @@ from headworks.errors import (
 )
 from headworks.types import Headers
 
-HIGH_WATER = 65_536
+HIGH_WATER = 16_384
 """Bytes that may wait for the reader before the connection stops reading."""
 
 
@@ -43,11 +43,16 @@ class Source(Protocol):
         """Close the connection at once: nobody wants the rest."""
         ...
 
+    def write(self, data: bytes) -> bool:
+        """Send more; return whether it has left, else `on_sent` tells."""
+        ...
+
 
 class HttpResponse:
     """An answer whose head has arrived; satisfies `headworks.ports.UpstreamResponse`.
 
-    One task reads it. A read that is cancelled, and `aclose` before the end, close the connection.
+    One task reads it. A read that is cancelled, and `aclose` before the end, close the connection;
+    after `last` only the latter does.
 
     Attributes:
         shown: The credential that the provider was shown, b"" for none.
@@ -62,6 +67,8 @@ class HttpResponse:
         "_first_byte",
         "_heard",
         "_idle",
+        "_is_duplex",
+        "_is_nudged",
         "_loop",
         "_parts",
         "_paused",
@@ -69,6 +76,7 @@ class HttpResponse:
         "_size",
         "_source",
         "_total_at",
+        "_unsent",
         "_waiter",
         "headers",
         "shown",
@@ -95,7 +103,8 @@ class HttpResponse:
         self._declared: int | None = None
         self._waiter: asyncio.Future[None] | None = None
         self._error: CallError | None = None
-        self._ended = self._paused = self._expects = False
+        self._ended = self._paused = self._expects = self._is_nudged = self._is_duplex = False
+        self._unsent: asyncio.Future[None] | None = None
 
     # What the reader calls.
 
@@ -146,6 +155,12 @@ class HttpResponse:
         self._size = 0
         return data
 
+    def nudge(self) -> None:
+        """Let whoever waits in `chunks` have an empty chunk now."""
+        if self._waiter is not None:
+            self._is_nudged = True
+            self._wake()
+
     def masked(self, content: bytes) -> bytes:
         """Return what the provider said without the credential that it was shown."""
         return content.replace(self.shown, b"***") if self.shown else content
@@ -171,10 +186,44 @@ class HttpResponse:
             self._parts.clear()
             self._abandon()
 
+    # What is used of an answer that has opened a connection.
+
+    def last(self, seconds: float) -> None:
+        """Let the connection last so long, whoever says how much; a read may then be cancelled."""
+        self._is_duplex, self._first_byte = True, None
+        self._idle = seconds
+        self._heard = self._loop.time()
+        self._total_at = self._first_at = self._heard + seconds
+
+    def write(self, data: bytes) -> None:
+        """Send more, in order."""
+        if self._source is not None and not self._source.write(data) and self._unsent is None:
+            self._unsent = self._loop.create_future()
+
+    @property
+    def has_unsent(self) -> bool:
+        """Whether something that was written has not left."""
+        return self._unsent is not None
+
+    async def wait_written(self) -> None:
+        """Wait until what was written has left, or nothing can leave any more."""
+        if self._unsent is not None:
+            await asyncio.shield(self._unsent)
+
+    def give_up(self, error: CallError) -> None:
+        """Close the connection: there will be no answer, for this reason."""
+        source = self._source
+        if source is not None:
+            self.on_error(error)
+            source.abort()
+
     # What the connection calls.
 
     def on_sent(self) -> None:
-        """Note that the whole request has left: the wait for the first byte begins."""
+        """Note that all has left: the wait for an answer's first byte begins."""
+        unsent, self._unsent = self._unsent, None
+        if unsent is not None and not unsent.done():
+            unsent.set_result(None)
         if self._first_byte is not None:
             self._first_at = min(self._total_at, self._loop.time() + self._first_byte)
 
@@ -202,12 +251,16 @@ class HttpResponse:
         """Let go of the connection: the answer is complete."""
         self._source = None
         self._ended = True
+        if self._is_duplex:
+            self.on_sent()
         self._wake()
 
     def on_error(self, error: CallError) -> None:
         """Let go of the connection: nothing more comes. What came already stays readable."""
         self._source = None
         self._error = error
+        if self._is_duplex:
+            self.on_sent()
         self._wake()
 
     def due(self) -> float:
@@ -236,8 +289,11 @@ class HttpResponse:
 
     # Between the two.
 
-    async def _next(self) -> bytes:
-        """Return what has come since the last call, or wait for more; b"" is the end."""
+    async def _next(self) -> bytes | None:
+        """Return what has come since the last call, or wait for more; b"" is the end.
+
+        None is a nudge, for `chunks` alone.
+        """
         parts = self._parts
         while not parts:
             if self._error is not None:
@@ -245,6 +301,9 @@ class HttpResponse:
             if self._ended:
                 return b""
             await self._wait()
+            if self._is_nudged:
+                self._is_nudged = False
+                return None
         data = parts[0] if len(parts) == 1 else b"".join(parts)
         parts.clear()
         self._size = 0
@@ -267,7 +326,8 @@ class HttpResponse:
             await waiter
         except BaseException:
             self._waiter = None
-            self._abandon()
+            if not self._is_duplex:
+                self._abandon()
             raise
 
     def _wake(self) -> None:
@@ -293,7 +353,7 @@ class _Chunks:
 
     __slots__ = ("_next",)
 
-    def __init__(self, following: Callable[[], Awaitable[bytes]]) -> None:
+    def __init__(self, following: Callable[[], Awaitable[bytes | None]]) -> None:
         self._next = following
 
     def __aiter__(self) -> AsyncIterator[bytes]:
@@ -302,4 +362,6 @@ class _Chunks:
     async def __anext__(self) -> bytes:
         if chunk := await self._next():
             return chunk
+        if chunk is None:
+            return b""
         raise StopAsyncIteration

@@ -5,6 +5,7 @@ from itertools import groupby
 
 from headworks.catalog import load as load_catalogue
 from headworks.config.settings import (
+    ADMIN,
     Config,
     GroupConfig,
     ModelConfig,
@@ -69,7 +70,12 @@ def router(config: Config, conditions: Conditions, window: Callable[[str], Windo
         name: _draft(model, targets, _fitness(config, model, window), conditions).settled()
         for name, model in config.models.items()
     }
-    return NamedRouter(targets, plans)
+    administered = (
+        Route(name, "", ADMIN, upstream.timeouts)
+        for name, upstream in config.upstreams.items()
+        if upstream.admin is not None
+    )
+    return NamedRouter(targets, plans, next(administered, None))
 
 
 def _draft(

@@ -84,8 +84,8 @@ def proxy_of(upstream: UpstreamConfig) -> Proxy | None:
 def provider_of(client: HttpClient, upstream: UpstreamConfig) -> Provider:
     """Return the upstream as calls see it: its client, its base path, its credentials."""
     _, base = Origin.parse(upstream.base_url)
-    credentials = {
-        one.name: Credential(one.api_key, one.organization, one.project)
-        for one in upstream.credentials
-    }
+    all_ = (
+        upstream.credentials if upstream.admin is None else (*upstream.credentials, upstream.admin)
+    )
+    credentials = {one.name: Credential(one.api_key, one.organization, one.project) for one in all_}
     return Provider(client, base, credentials)

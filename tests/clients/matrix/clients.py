@@ -6,11 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from tests.clients.elsewhere import NODE_LOCK, ROOT, node_with_packages, python_lock, python_with
-from tests.clients.ground import EMBEDDER, MODEL, NO_FAULT
+from tests.clients.ground import EMBEDDER, MODEL, NO_FAULT, WAYS
 
 HERE = ROOT / "tests/clients/matrix/apps"
-CHAT, RESPONSES = "chat", "responses"
-BOTH = (CHAT, RESPONSES)
+CHAT, RESPONSES = WAYS
+FILES, BATCH, REALTIME, SOCKET = BESIDES = ("files", "batch", "realtime", "socket")
+"""What belongs to neither way: what a provider keeps, and its APIs over a WebSocket."""
+KEPT = (FILES, BATCH)
 THIS = "dev"
 """The environment of the tests themselves; the others are named by their locks, or `node`."""
 
@@ -63,8 +65,11 @@ class App:
         raises: The classes of its errors, in the order of FAILING.
         tells: What a whole answer shows of `finish` and `id`; all show text and usage.
         silent: The broken streams that it takes for whole ones when it asks the provider directly.
-        own_retries: Whether it asks again even when told not to by `x-should-retry`.
+        tries: How often it asks in all where nothing tells it not to.
+        gated_tries: How often it does in spite of `x-should-retry: false`.
+        pieces: Whether it shows a stream's pieces as they come.
         embeds: Whether it makes embeddings.
+        also: What it can do besides asking, by `BESIDES`.
         loops: Whether it calls tools; else its tool is the shape of its answer.
     """
 
@@ -73,12 +78,15 @@ class App:
     script: str
     argument: str = ""
     package: str = "openai"
-    ways: tuple[str, ...] = BOTH
+    ways: tuple[str, ...] = WAYS
     raises: tuple[str, ...] = _OFFICIAL
     tells: frozenset[str] = frozenset({"finish", "id"})
     silent: Mapping[str, set[str]] = field(default_factory=lambda: _SILENT)
-    own_retries: bool = False
+    tries: int = 3
+    gated_tries: int = 1
+    pieces: bool = True
     embeds: bool = True
+    also: tuple[str, ...] = ()
     loops: bool = True
 
     def command(self) -> list[str]:
@@ -99,12 +107,12 @@ class App:
 
 
 APPS = (
-    App("openai3-sync", THIS, "official", "sync"),
-    App("openai3-async", THIS, "official", "async"),
-    App("openai2-sync", "openai2", "official", "sync"),
-    App("openai2-async", "openai2", "official", "async"),
-    App("openai1", "openai1", "official", "sync"),
-    App("node", "node", "on_node.mjs", "openai", silent=_SILENT_IN_NODE),
+    App("openai3-sync", THIS, "official", "sync", also=KEPT),
+    App("openai3-async", THIS, "official", "async", also=KEPT),
+    App("openai2-sync", "openai2", "official", "sync", also=KEPT),
+    App("openai2-async", "openai2", "official", "async", also=KEPT),
+    App("openai1", "openai1", "official", "sync", also=KEPT),
+    App("node", "node", "on_node.mjs", "openai", silent=_SILENT_IN_NODE, also=BESIDES),
     App(
         "openai-agents",
         "frameworks",
@@ -121,7 +129,7 @@ APPS = (
         package="pydantic-ai-slim",
         raises=_PYDANTIC_AI,
         tells=frozenset({"finish"}),
-        embeds=False,
+        also=(BATCH,),
         silent={CHAT: {"19"}, RESPONSES: {"19"}},
     ),
     App(
@@ -133,20 +141,32 @@ APPS = (
         silent={CHAT: {"19"}, RESPONSES: {"19"}},
     ),
     App(
+        "llama-index",
+        "frameworks2",
+        "on_llama_index",
+        package="llama-index-llms-openai",
+        tries=12,
+        gated_tries=3,
+    ),
+    App(
         "instructor",
-        "openai2",
+        "frameworks2",
         "on_instructor",
         package="instructor",
         ways=(CHAT,),
         raises=("InstructorRetryException",) * 4,
         silent={CHAT: {"19", "36"}},
+        pieces=False,
         embeds=False,
+        also=(BATCH,),
         loops=False,
     ),
-    App("ai", "node", "on_node.mjs", "ai", "ai", BOTH, _AI, silent=_SILENT_IN_NODE, own_retries=True),
+    App("ai", "node", "on_node.mjs", "ai", "ai", WAYS, _AI, silent=_SILENT_IN_NODE, gated_tries=3),
 )  # fmt: skip
 PAIRS = [(app, way) for app in APPS for way in app.ways]
 """Every app by every one of its ways to ask."""
+ALSO = [(app, name) for app in APPS for name in app.also]
+"""Every app with every thing that it can do besides."""
 
 TOOL = {
     "name": "water_level",
@@ -165,6 +185,17 @@ SCHEMA = {
     "additionalProperties": False,
 }
 TEXTS = ["weir", "sluice"]
+CONTENT = "Pegel 182 cm, steigend: 水位\n" * 3
+BATCHED = "gpt-6-luna"
+LINES = {name: f"What does a {name} do?" for name in TEXTS}
+"""The requests of a batch: a question by name."""
+LONG = {f"{number}": "And then?" for number in range(500)}
+"""Those of a batch that is not over before it is cancelled."""
+RECOVERS = {way: f"recovers-{way}" for way in WAYS}
+"""Models that fail once; then the gateway leaves them alone for longer than clients would."""
+VOICE = "gpt-realtime"
+LATE = "thinks"
+"""A model that is silent for longer than the gateway leaves its callers without a sign."""
 
 
 def plan(key: str) -> dict[str, object]:
@@ -172,6 +203,14 @@ def plan(key: str) -> dict[str, object]:
     return {
         "model": MODEL,
         "key": key,
+        "late": LATE,
+        "voice": VOICE,
+        "recovers": RECOVERS,
+        "buffer": {"x-headworks-buffer": "words; max_delay=20s"},
+        "content": CONTENT,
+        "batched": BATCHED,
+        "lines": _lines(LINES),
+        "long": _lines(LONG),
         "embedder": EMBEDDER,
         "texts": TEXTS,
         "tool": TOOL,
@@ -184,6 +223,19 @@ def plan(key: str) -> dict[str, object]:
         },
         "broken": {case: model for case, (model, _) in BROKEN.items()},
     }
+
+
+def _lines(questions: Mapping[str, str]) -> str:
+    """Return the file of a batch."""
+    url = "/v1/chat/completions"
+    bodies = {
+        name: {"model": BATCHED, "messages": [{"role": "user", "content": question}]}
+        for name, question in questions.items()
+    }
+    return "\n".join(
+        json.dumps({"custom_id": name, "method": "POST", "url": url, "body": body})
+        for name, body in bodies.items()
+    )
 
 
 def is_of_app(attempt: Mapping[str, object]) -> bool:

@@ -96,11 +96,15 @@ class LoopClock:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.now = loop.time
-        self._offset = EPOCH - loop.time()
+        self._loop, self._offset = loop, EPOCH - loop.time()
 
     def time(self) -> float:
         """Return seconds since 1970."""
         return self.now() + self._offset
+
+    def call_later(self, seconds: float, callback: Callable[[], None]) -> Callable[[], None]:
+        """Call back in virtual time; return what prevents that."""
+        return self._loop.call_later(seconds, callback).cancel
 
     async def sleep(self, seconds: float) -> None:
         """Wait, in virtual time."""

@@ -350,7 +350,7 @@ class _Watched:
 
     def __init__(self, engine: Engine, entries: list[Entry]) -> None:
         self._engine, self._entries = engine, entries
-        self.refusal = engine.refusal
+        self.refusal, self.keys = engine.refusal, engine.keys
 
     @asynccontextmanager
     async def call(

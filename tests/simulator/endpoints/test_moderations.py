@@ -40,7 +40,7 @@ def judge(bureau, given_input, **fields):
     return bureau.post(MODERATIONS, {"input": given_input, **fields})
 
 
-@pytest.mark.parametrize(("text", "marked"), PROVOKED.items(), ids=str)
+@pytest.mark.parametrize(("text", "marked"), PROVOKED.items(), ids=list(PROVOKED))
 def test_words_provoke_a_verdict(bureau, text, marked):
     """A text is flagged by what it says, in the right categories, with scores that agree."""
     answer = judge(bureau, text)

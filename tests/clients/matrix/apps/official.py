@@ -1,5 +1,6 @@
 """An app on the official client itself; the argument says which kind, `sync` or `async`."""
 
+import asyncio
 import json
 import sys
 from typing import Any
@@ -33,11 +34,13 @@ class Chat:
         usage = usage_of(answer.usage)
         return Said(choice.message.content, usage, choice.finish_reason, answer._request_id)
 
-    async def streamed(self, model: str, heard: list[str]) -> Said:
+    async def streamed(
+        self, model: str, heard: list[str], headers: dict[str, str] | None = None
+    ) -> Said:
         """Ask for a stream with its usage."""
-        options = {"include_usage": True}
+        more: Any = {"stream_options": {"include_usage": True}, "extra_headers": headers}
         create = self._client.chat.completions.create
-        stream = create(model=model, messages=MESSAGES, stream=True, stream_options=options)
+        stream = create(model=model, messages=MESSAGES, stream=True, **more)
         finish = usage = None
         async for chunk in each(await value(stream)):
             for choice in chunk.choices:
@@ -73,10 +76,6 @@ class Chat:
         found = await value(create(model=plan["embedder"], input=plan["texts"]))
         return [one.embedding for one in found.data]
 
-    async def close(self) -> None:
-        """Close the client."""
-        await value(self._client.close())
-
 
 class Responses:
     """The Responses API."""
@@ -90,11 +89,14 @@ class Responses:
         answer = await value(create(model=model, input=QUESTION))
         return Said(answer.output_text, usage_of(answer.usage), answer.status, answer._request_id)
 
-    async def streamed(self, model: str, heard: list[str]) -> Said:
+    async def streamed(
+        self, model: str, heard: list[str], headers: dict[str, str] | None = None
+    ) -> Said:
         """Ask for a stream."""
         create = self._client.responses.create
         last = None
-        async for event in each(await value(create(model=model, input=QUESTION, stream=True))):
+        stream = create(model=model, input=QUESTION, stream=True, extra_headers=headers)
+        async for event in each(await value(stream)):
             if event.type == "response.output_text.delta":
                 heard.append(event.delta)
             last = getattr(event, "response", last)
@@ -121,6 +123,81 @@ class Responses:
         return json.loads(answer.output_text)
 
 
+class Account:
+    """What the provider keeps for its caller."""
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+
+    async def files(self, plan: Any) -> Any:
+        """Upload a file, find it, read it and delete it."""
+        files = self._client.files
+        content = plan["content"].encode()
+        sent = await value(files.create(file=("weir.jsonl", content), purpose="batch"))
+        found = await value(files.retrieve(sent.id))
+        listed = [one.id async for one in each(files.list(purpose="batch"))]
+        read = await value(files.content(sent.id))
+        deleted = await value(files.delete(sent.id))
+        gone = None
+        try:
+            await value(files.retrieve(sent.id))
+        except openai.NotFoundError as error:
+            gone = error.status_code
+        return {
+            "name": found.filename,
+            "bytes": found.bytes,
+            "is_listed": listed == [sent.id],
+            "content": read.text,
+            "is_deleted": deleted.deleted,
+            "gone": gone,
+        }
+
+    async def batch(self, plan: Any) -> Any:
+        """Have the plan's lines answered as a batch, which is waited for; cancel a second one."""
+        files, batches = self._client.files, self._client.batches
+
+        async def ordered(lines: str) -> Any:
+            file = ("lines.jsonl", lines.encode())
+            sent = await value(files.create(file=file, purpose="batch"))
+            order: Any = {"endpoint": "/v1/chat/completions", "completion_window": "24h"}
+            return await value(batches.create(input_file_id=sent.id, **order))
+
+        batch = await ordered(plan["lines"])
+        statuses = [batch.status]
+        while batch.status not in _ENDED:
+            await asyncio.sleep(0.1)
+            batch = await value(batches.retrieve(batch.id))
+            statuses.append(batch.status)
+        results = (await value(files.content(batch.output_file_id))).text.splitlines()
+        other = await ordered(plan["long"])
+        cancelled = await value(batches.cancel(other.id))
+        listed = [one.id async for one in each(batches.list())]
+        return {
+            "statuses": [statuses[0], statuses[-1]],
+            "answers": dict(map(_answer, results)),
+            "counts": batch.request_counts.model_dump(),
+            "are_listed": sorted(listed) == sorted([batch.id, other.id]),
+            "cancelled": cancelled.status in {"cancelling", "cancelled"},
+        }
+
+    async def close(self) -> None:
+        """Close the client."""
+        await value(self._client.close())
+
+
+_ENDED = {"completed", "failed", "expired", "cancelled"}
+
+
+def _answer(line: str) -> tuple[str, str]:
+    result = json.loads(line)
+    return result["custom_id"], result["response"]["body"]["choices"][0]["message"]["content"]
+
+
 if __name__ == "__main__":
     make: Any = openai.AsyncOpenAI if sys.argv[1] == "async" else openai.OpenAI
-    run(openai.__version__, {"chat": Chat(make()), "responses": Responses(make())})
+    client = make()
+    run(
+        openai.__version__,
+        {"chat": Chat(client), "responses": Responses(client)},
+        Account(client),
+    )

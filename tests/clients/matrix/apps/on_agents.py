@@ -41,9 +41,13 @@ class Agents:
         (response,) = result.raw_responses
         return Said(result.final_output, _usage(result), id=response.request_id)
 
-    async def streamed(self, model: str, heard: list[str]) -> Said:
+    async def streamed(
+        self, model: str, heard: list[str], headers: dict[str, str] | None = None
+    ) -> Said:
         """Ask for a stream."""
-        result = Runner.run_streamed(self._agent(model), QUESTION)
+        settings = ModelSettings(include_usage=True, extra_headers=headers)
+        agent = self._agent(model, model_settings=settings)
+        result = Runner.run_streamed(agent, QUESTION)
         async for event in result.stream_events():
             data: Any = getattr(event, "data", None)
             if getattr(data, "type", "") == "response.output_text.delta":
@@ -73,7 +77,7 @@ class Agents:
     def _agent(self, model: str, key: str | None = None, **more: Any) -> Agent[Any]:
         client = AsyncOpenAI(api_key=key)
         kind = self._kind(model=model, openai_client=client)
-        return Agent("Hydrologist", model=kind, model_settings=SETTINGS, **more)
+        return Agent("Hydrologist", model=kind, **{"model_settings": SETTINGS} | more)
 
 
 def _usage(result: Any) -> list[int]:

@@ -34,10 +34,12 @@ class LangChain:
         """Ask the question."""
         return _said(await self._model(model, api_key=key).ainvoke(QUESTION))
 
-    async def streamed(self, model: str, heard: list[str]) -> Said:
+    async def streamed(
+        self, model: str, heard: list[str], headers: dict[str, str] | None = None
+    ) -> Said:
         """Ask for a stream."""
         whole = None
-        async for chunk in self._model(model).astream(QUESTION):
+        async for chunk in self._model(model, default_headers=headers).astream(QUESTION):
             heard.append(chunk.text)
             whole = chunk if whole is None else whole + chunk
         return _said(whole)

@@ -2,7 +2,11 @@
 // Each finds the provider by the standard two variables alone.
 
 import { readFileSync } from "node:fs";
-import OpenAI from "openai";
+import { connect } from "node:net";
+import { setTimeout } from "node:timers/promises";
+import OpenAI, { toFile } from "openai";
+import { OpenAIRealtimeWS } from "openai/realtime/ws";
+import { ResponsesWS } from "openai/resources/responses/ws";
 import { VERSION } from "openai/version";
 import { createOpenAI } from "@ai-sdk/openai";
 import { embedMany, generateObject, generateText, jsonSchema, stepCountIs, streamText, tool } from "ai";
@@ -22,10 +26,10 @@ const chat = {
     const [choice] = answer.choices;
     return { text: choice.message.content, usage: chatTokens(answer.usage), finish: choice.finish_reason, id: answer._request_id };
   },
-  async streamed(model, heard) {
+  async streamed(model, heard, headers) {
     const body = { model, messages, stream: true, stream_options: { include_usage: true } };
     const said = { usage: null, finish: null, id: null };
-    for await (const chunk of await client().chat.completions.create(body)) {
+    for await (const chunk of await client().chat.completions.create(body, { headers })) {
       for (const choice of chunk.choices) {
         heard.push(choice.delta.content ?? "");
         said.finish = choice.finish_reason ?? said.finish;
@@ -59,9 +63,10 @@ const responses = {
     const answer = await client(key).responses.create({ model, input: QUESTION });
     return { text: answer.output_text, usage: tokens(answer.usage), finish: answer.status, id: answer._request_id };
   },
-  async streamed(model, heard) {
+  async streamed(model, heard, headers) {
     let last = null;
-    for await (const event of await client().responses.create({ model, input: QUESTION, stream: true })) {
+    const body = { model, input: QUESTION, stream: true };
+    for await (const event of await client().responses.create(body, { headers })) {
       if (event.type === "response.output_text.delta") heard.push(event.delta);
       last = event.response ?? last;
     }
@@ -82,6 +87,87 @@ const responses = {
   },
 };
 
+const account = {
+  /** Upload a file, find it, read it and delete it. */
+  async files({ content }) {
+    const { files } = client();
+    const sent = await files.create({ file: await toFile(Buffer.from(content), "weir.jsonl"), purpose: "batch" });
+    const found = await files.retrieve(sent.id);
+    const listed = [];
+    for await (const one of files.list({ purpose: "batch" })) listed.push(one.id);
+    const read = await (await files.content(sent.id)).text();
+    const { deleted } = await files.delete(sent.id);
+    const gone = await files.retrieve(sent.id).catch((error) => error.status);
+    const is_listed = listed.length === 1 && listed[0] === sent.id;
+    return { name: found.filename, bytes: found.bytes, is_listed, content: read, is_deleted: deleted, gone };
+  },
+  /** Have the plan's lines answered as a batch, which is waited for; cancel a second one. */
+  async batch({ lines, long }) {
+    const { batches, files } = client();
+    const ordered = async (text) => {
+      const sent = await files.create({ file: await toFile(Buffer.from(text), "lines.jsonl"), purpose: "batch" });
+      return batches.create({ input_file_id: sent.id, endpoint: "/v1/chat/completions", completion_window: "24h" });
+    };
+    let batch = await ordered(lines);
+    const first = batch.status;
+    while (!["completed", "failed", "expired", "cancelled"].includes(batch.status)) {
+      await setTimeout(100);
+      batch = await batches.retrieve(batch.id);
+    }
+    const results = await (await files.content(batch.output_file_id)).text();
+    const answers = results.trim().split("\n").map((line) => JSON.parse(line));
+    const other = await ordered(long);
+    const cancelled = await batches.cancel(other.id);
+    const listed = [];
+    for await (const one of batches.list()) listed.push(one.id);
+    return {
+      statuses: [first, batch.status],
+      answers: Object.fromEntries(answers.map((one) => [one.custom_id, one.response.body.choices[0].message.content])),
+      counts: batch.request_counts,
+      are_listed: listed.toSorted().join() === [batch.id, other.id].toSorted().join(),
+      cancelled: ["cancelling", "cancelled"].includes(cancelled.status),
+    };
+  },
+  /** Talk over a Realtime connection, in text. */
+  async realtime({ voice: model }) {
+    const connection = new OpenAIRealtimeWS({ model, options: { createConnection: unencrypted } }, client());
+    const content = [{ type: "input_text", text: QUESTION }];
+    return spoken(connection, "response.done", [
+      { type: "conversation.item.create", item: { type: "message", role: "user", content } },
+      { type: "response.create", response: { output_modalities: ["text"] } },
+    ]);
+  },
+  /** Ask for a response over a connection. */
+  async socket({ model }) {
+    return spoken(new ResponsesWS(client()), "response.completed", [{ type: "response.create", model, input: QUESTION }]);
+  },
+};
+
+/** Connect where TLS would end: for Realtime this client knows `wss:` alone, whatever its base URL says. */
+const unencrypted = () => {
+  const { hostname: host, port } = new URL(process.env.OPENAI_BASE_URL);
+  return connect({ host, port });
+};
+
+/** Send these events as soon as a connection is open; return what is said until the last one comes. */
+async function spoken(connection, end, events) {
+  let text = "";
+  const done = new Promise((resolve, reject) => {
+    connection.on("event", (event) => {
+      if (event.type === "response.output_text.delta") text += event.delta;
+      if (event.type === end) resolve(event.response);
+    });
+    connection.on("error", reject);
+  });
+  connection.socket.once("open", () => events.forEach((event) => connection.send(event)));
+  try {
+    const { usage, output } = await done;
+    return { text, whole: output.at(-1).content[0].text, usage: tokens(usage) };
+  } finally {
+    connection.close();
+  }
+}
+
 /** Return a way to ask by the AI SDK: `pick` chooses the kind of model. */
 function byAI(pick) {
   const model = (name, key) => pick(createOpenAI({ apiKey: key ?? process.env.OPENAI_API_KEY }))(name);
@@ -91,8 +177,8 @@ function byAI(pick) {
       const { text, usage: told, finishReason, response } = await generateText({ model: model(name, key), prompt: QUESTION });
       return { text, usage: usage(told), finish: finishReason, id: response.headers["x-request-id"] };
     },
-    async streamed(name, heard) {
-      const result = streamText({ model: model(name), prompt: QUESTION, onError() {} });
+    async streamed(name, heard, headers) {
+      const result = streamText({ model: model(name), prompt: QUESTION, headers, onError() {} });
       for await (const part of result.fullStream) {
         if (part.type === "text-delta") heard.push(part.text);
         if (part.type === "error") throw part.error;
@@ -170,14 +256,28 @@ async function tried(asking) {
   }
 }
 
-async function take(way) {
-  const heard = [];
-  const seen = { whole: await tried(way.whole(plan.model, plan.key)), streamed: await tried(way.streamed(plan.model, heard)) };
-  seen.pieces = heard.join("");
-  for (const name of ["tool", "shaped", "vectors"]) if (way[name]) seen[name] = await tried(way[name](plan));
-  seen.failures = await each(plan.failures, (one) => failure(way, one));
-  seen.broken = await each(plan.broken, (one) => broken(way, one));
+/** Return what comes of what an app can do of these things. */
+async function tryAll(able, names) {
+  const seen = {};
+  for (const name of names) if (able?.[name]) seen[name] = await tried(able[name](plan));
   return seen;
+}
+
+async function take([name, way]) {
+  const [pieces, words] = [[], []];
+  const seen = {
+    whole: await tried(way.whole(plan.model, plan.key)),
+    streamed: await tried(way.streamed(plan.model, pieces)),
+    pieces,
+    buffered: await tried(way.streamed(plan.model, words, plan.buffer)),
+    words,
+    late: await tried(way.streamed(plan.late, [])),
+    recovered: await tried(way.whole(plan.recovers[name], plan.key)),
+    ...(await tryAll(way, ["tool", "shaped", "vectors"])),
+    failures: await each(plan.failures, (one) => failure(way, one)),
+    broken: await each(plan.broken, (one) => broken(way, one)),
+  };
+  return [name, seen];
 }
 
 const locked = (name) => JSON.parse(readFileSync(new URL(`../../node_modules/${name}/package.json`, import.meta.url))).version;
@@ -185,5 +285,7 @@ const isOfficial = process.argv[2] === "openai";
 const ways = isOfficial
   ? { chat, responses }
   : { chat: byAI((made) => made.chat), responses: byAI((made) => made.responses) };
-const seen = { version: isOfficial ? VERSION : locked("ai"), ways: await each(ways, take) };
+const taken = Object.fromEntries(await Promise.all(Object.entries(ways).map(take)));
+const also = isOfficial ? await tryAll(account, Object.keys(account)) : {};
+const seen = { version: isOfficial ? VERSION : locked("ai"), ways: taken, also };
 process.stdout.write(JSON.stringify(seen));

@@ -1,11 +1,15 @@
 """An app on pydantic-ai, over both of the API's ways to ask."""
 
 import json
+from datetime import timedelta
 from importlib.metadata import version
 from typing import Any
 
 from pydantic import BaseModel
-from pydantic_ai import Agent
+from pydantic_ai import Agent, Embedder, ModelRequest
+from pydantic_ai.direct import model_request_batch
+from pydantic_ai.embeddings.openai import OpenAIEmbeddingModel
+from pydantic_ai.models.batch import BatchRequest
 from pydantic_ai.models.openai import OpenAIChatModel, OpenAIResponsesModel
 from pydantic_ai.providers.openai import OpenAIProvider
 
@@ -31,9 +35,12 @@ class PydanticAI:
         result = await self._agent(model, key).run(QUESTION)
         return Said(result.output, _usage(result), str(result.response.finish_reason))
 
-    async def streamed(self, model: str, heard: list[str]) -> Said:
+    async def streamed(
+        self, model: str, heard: list[str], headers: dict[str, str] | None = None
+    ) -> Said:
         """Ask for a stream."""
-        async with self._agent(model).run_stream(QUESTION) as result:
+        settings = {"extra_headers": headers or {}}
+        async with self._agent(model).run_stream(QUESTION, model_settings=settings) as result:
             async for piece in result.stream_text(delta=True, debounce_by=None):
                 heard += [piece]
             text = await result.get_output()
@@ -59,6 +66,11 @@ class PydanticAI:
         result = await self._agent(plan["model"], output_type=Forecast).run(QUESTION)
         return json.loads(result.output.model_dump_json())
 
+    async def vectors(self, plan: Any) -> Any:
+        """Embed the plan's texts."""
+        embedder = Embedder(OpenAIEmbeddingModel(plan["embedder"]))
+        return (await embedder.embed_documents(plan["texts"])).embeddings
+
     def _agent(self, model: str, key: str | None = None, **more: Any) -> Any:
         return Agent(self._kind(model, provider=OpenAIProvider(api_key=key)), **more)
 
@@ -68,8 +80,32 @@ def _usage(result: Any) -> list[int]:
     return [usage.input_tokens, usage.output_tokens, usage.total_tokens]
 
 
+class Account:
+    """What the provider keeps for its caller."""
+
+    async def batch(self, plan: Any) -> Any:
+        """Have the question answered twice by a batch of responses."""
+        model = OpenAIResponsesModel(plan["batched"], provider=OpenAIProvider())
+        asked = [ModelRequest.user_text_prompt(QUESTION)]
+        wait = timedelta(seconds=0.1)
+        answers = await model_request_batch(
+            model,
+            [BatchRequest(custom_id=name, messages=asked) for name in ("first", "second")],
+            poll_interval=wait,
+            max_poll_interval=wait,
+        )
+        return {"answers": [_text(answer) for answer in answers]}
+
+
+def _text(answer: Any) -> str:
+    if isinstance(answer, Exception):
+        raise answer
+    return str(answer.text)
+
+
 if __name__ == "__main__":
     run(
         version("pydantic-ai-slim"),
         {"chat": PydanticAI(OpenAIChatModel), "responses": PydanticAI(OpenAIResponsesModel)},
+        Account(),
     )

@@ -41,37 +41,52 @@ class Way(Protocol):
         """Ask the question."""
         ...
 
-    async def streamed(self, model: str, heard: list[str]) -> Said:
+    async def streamed(
+        self, model: str, heard: list[str], headers: dict[str, str] | None = None
+    ) -> Said:
         """Ask for a stream, and put each piece into `heard` as it comes."""
         ...
 
 
-def run(version: str, ways: dict[str, Way]) -> None:
-    """Follow the plan on each way, and report."""
+def run(version: str, ways: dict[str, Way], account: Any = None) -> None:
+    """Follow the plan on each way and with what the provider keeps for us, and report."""
     plan = json.load(sys.stdin)
-    json.dump({"version": version, "ways": asyncio.run(_follow(plan, ways))}, sys.stdout)
+    seen, also = asyncio.run(_follow(plan, ways, account))
+    json.dump({"version": version, "ways": seen, "also": also}, sys.stdout)
 
 
-async def _follow(plan: Any, ways: dict[str, Way]) -> dict[str, Any]:
-    return {name: await _take(plan, way) for name, way in ways.items()}
+async def _follow(plan: Any, ways: dict[str, Way], account: Any) -> tuple[Any, Any]:
+    """Go all ways beside each other: most of the time a client waits before it asks again."""
+    seen = await asyncio.gather(*(_take(plan, name, way) for name, way in ways.items()))
+    also = await _try_all(account, ("files", "batch"), plan)
+    for one in (*ways.values(), account):
+        if hasattr(one, "close"):
+            await one.close()
+    return dict(zip(ways, seen, strict=True)), also
 
 
-async def _take(plan: Any, way: Way) -> dict[str, Any]:
+async def _take(plan: Any, name: str, way: Way) -> dict[str, Any]:
     model, key = plan["model"], plan["key"]
     heard: list[str] = []
+    buffered: list[str] = []
     seen: dict[str, Any] = {
         "whole": await _tried(way.whole(model, key)),
         "streamed": await _tried(way.streamed(model, heard)),
-        "pieces": "".join(heard),
+        "pieces": heard,
+        "buffered": await _tried(way.streamed(model, buffered, plan["buffer"])),
+        "words": buffered,
+        "late": await _tried(way.streamed(plan["late"], [])),
+        "recovered": await _tried(way.whole(plan["recovers"][name], key)),
     }
-    for name in ("tool", "shaped", "asked_again", "vectors"):
-        if hasattr(way, name):
-            seen[name] = await _tried(getattr(way, name)(plan))
+    seen |= await _try_all(way, ("tool", "shaped", "asked_again", "vectors"), plan)
     seen["failures"] = {name: await _failure(way, *case) for name, case in plan["failures"].items()}
     seen["broken"] = {name: await _broken(way, model) for name, model in plan["broken"].items()}
-    if hasattr(way, "close"):
-        await way.close()
     return seen
+
+
+async def _try_all(able: Any, names: tuple[str, ...], plan: Any) -> dict[str, Any]:
+    """Return what comes of what an app can do of these things."""
+    return {name: await _tried(getattr(able, name)(plan)) for name in names if hasattr(able, name)}
 
 
 async def _tried(asking: Awaitable[Any]) -> Any:

@@ -1,0 +1,60 @@
+"""What the engine needs from the world. Capabilities and adapters provide it, `build` joins them."""
+
+from headworks.ports.attempts import (
+    Admission,
+    Alerts,
+    Estimator,
+    Health,
+    Hold,
+    Homes,
+    Ledger,
+    Router,
+    Upstream,
+    UpstreamResponse,
+    Witness,
+)
+from headworks.ports.calls import (
+    Cache,
+    Context,
+    Guard,
+    Idempotency,
+    Journal,
+    Keys,
+    Limits,
+    Listing,
+    OutputFilter,
+    Prompts,
+    Reservation,
+)
+from headworks.ports.machine import Clock, Random
+from headworks.ports.sockets import Close, InnerLimits, Peer
+
+__all__ = [
+    "Admission",
+    "Alerts",
+    "Cache",
+    "Clock",
+    "Close",
+    "Context",
+    "Estimator",
+    "Guard",
+    "Health",
+    "Hold",
+    "Homes",
+    "Idempotency",
+    "InnerLimits",
+    "Journal",
+    "Keys",
+    "Ledger",
+    "Limits",
+    "Listing",
+    "OutputFilter",
+    "Peer",
+    "Prompts",
+    "Random",
+    "Reservation",
+    "Router",
+    "Upstream",
+    "UpstreamResponse",
+    "Witness",
+]

@@ -1,0 +1,1 @@
+"""Streams that are put together, against the same answers in one piece."""

@@ -1,0 +1,1 @@
+"""A real model behind the gateway: what is asserted is the protocol, never the prose."""

@@ -1,0 +1,1 @@
+"""Promises to apps that talk over WebSocket connections, on real sockets."""

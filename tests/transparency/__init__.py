@@ -1,0 +1,1 @@
+"""What is sent arrives, and what comes back is what was answered, but for what is listed."""
