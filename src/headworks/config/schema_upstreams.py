@@ -24,6 +24,16 @@ class Limits(Section, frozen=True, kw_only=True):
     ] = None
 
 
+_Organization = Annotated[
+    str | None,
+    Meta(
+        description="Sent as OpenAI-Organization.",
+        examples=["org-123"],
+        extra={"read": units.token},
+    ),
+]
+
+
 class Credential(Section, frozen=True, kw_only=True):
     """A key of ours at a provider."""
 
@@ -40,14 +50,7 @@ class Credential(Section, frozen=True, kw_only=True):
             extra={"read": units.token},
         ),
     ]
-    organization: Annotated[
-        str | None,
-        Meta(
-            description="Sent as OpenAI-Organization.",
-            examples=["org-123"],
-            extra={"read": units.token},
-        ),
-    ] = None
+    organization: _Organization = None
     project: Annotated[
         str | None,
         Meta(
@@ -77,14 +80,7 @@ class AdminCredential(Section, frozen=True, kw_only=True):
             extra={"read": units.token},
         ),
     ]
-    organization: Annotated[
-        str | None,
-        Meta(
-            description="Sent as OpenAI-Organization.",
-            examples=["org-123"],
-            extra={"read": units.token},
-        ),
-    ] = None
+    organization: _Organization = None
 
 
 Whole = Annotated[
