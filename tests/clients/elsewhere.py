@@ -7,7 +7,6 @@ Each environment is installed once, exactly as its lock says, and again when the
 import hashlib
 import json
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -15,15 +14,13 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from tests.needed import program
+
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 PYTHONS = ("openai1", "openai2", "frameworks", "frameworks2")
 """The environments for Python: each has a lock in requirements/ and a folder of its own."""
 NODE_LOCK = HERE / "package-lock.json"
-_NO_NODE = (
-    "{} is missing: the official Node client is one of the judges of this gateway. "
-    "Install it, on Debian and Ubuntu by `apt-get install nodejs npm`."
-)
 _AS_LOCKED = ["-qq", "--disable-pip-version-check", "--require-hashes", "--no-deps", "--no-compile"]
 _SCRIPT_SECONDS = 240
 _OURS = ("OPENAI_", "PYTHON", "LANGCHAIN_", "LANGSMITH_", "LOGFIRE_")
@@ -50,7 +47,7 @@ def python_with(name: str) -> Path:
 
 def node_with_packages() -> str:
     """Return node, once the packages of package-lock.json lie beside the scripts that need them."""
-    node, npm = _find("node"), _find("npm")
+    node, npm = program("node", "nodejs"), program("npm", "npm")
     stamp = HERE / "node_modules/.installed"
     wanted = _digest(NODE_LOCK, "")
     if not (stamp.is_file() and stamp.read_text() == wanted):
@@ -75,12 +72,6 @@ def report(command: list[str], plan: Mapping[str, Any], **environ: str) -> dict[
     assert done.returncode == 0, done.stderr[-4000:]
     seen: dict[str, Any] = json.loads(done.stdout)
     return seen
-
-
-def _find(program: str) -> str:
-    found = shutil.which(program)
-    assert found is not None, _NO_NODE.format(program)
-    return found
 
 
 def _digest(lock: Path, more: str) -> str:

@@ -9,12 +9,13 @@ fsync Failures?", 2020).
 
 import random
 import re
-import shutil
 import subprocess
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
+
+from tests.needed import program
 
 PAGE: Final = 4096
 _TRACED: Final = "openat,pwrite64,write,fsync,fdatasync,ftruncate,?unlink,unlinkat,close"
@@ -42,8 +43,7 @@ class Step:
 
 def trace(command: Sequence[str], log: Path, *, inject: str = "") -> str:
     """Run a program to its end, write down what it asks of the system; return what it printed."""
-    strace = shutil.which("strace")
-    assert strace, "strace is missing, without which no power cut can be shown: apt install strace"
+    strace = program("strace", "strace")
     options = ["-f", "--seccomp-bpf", "-xx", "-s", "70000", "-e", f"trace={_TRACED}"]
     faults = ["-e", f"inject={inject}"] if inject else []
     ran = subprocess.run(

@@ -6,11 +6,12 @@ twice, or otherwise, was smuggled past the proxy.
 """
 
 import asyncio
-import shutil
 import socket
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
+
+from tests.needed import program
 
 NGINX = """\
 daemon off; master_process off; pid {folder}/pid; error_log {folder}/error.log;
@@ -57,6 +58,7 @@ frontend callers
 backend gateway
   server one 127.0.0.1:{gateway} maxconn 4
 """
+_PACKAGES = {"nginx": "nginx-light", "haproxy": "haproxy"}
 PROXIES = {
     "nginx": (NGINX, ("nginx", "-p", "{folder}", "-e", "{folder}/error.log", "-c", "{file}")),
     "haproxy": (HAPROXY, ("haproxy", "-db", "-f", "{file}")),
@@ -77,7 +79,7 @@ async def proxy(name: str, folder: Path, gateway: int, mark: str) -> AsyncGenera
     text, words = PROXIES[name]
     file = folder / f"{name}.conf"
     file.write_text(text.format(folder=folder, port=port, gateway=gateway, mark=mark))
-    assert shutil.which(words[0]), f"{name} is missing: apt-get install {name}"
+    program(words[0], _PACKAGES[name])
     log = (folder / f"{name}.log").open("wb")
     command = [word.format(folder=folder, file=file) for word in words]
     process = await asyncio.create_subprocess_exec(*command, stdout=log, stderr=log)

@@ -1,8 +1,9 @@
-"""Whoever runs the tests without the public corpora is told, and CI does not pass without them."""
+"""Whoever runs the tests without corpora or programs is told, and CI does not pass without them."""
 
 import pytest
 
 from tests import corpora
+from tests.needed import program
 
 
 @pytest.fixture
@@ -30,3 +31,13 @@ def test_without_a_corpus_ci_fails(nowhere, monkeypatch):
     monkeypatch.setenv("CI", "true")
     with pytest.raises(pytest.fail.Exception, match="words is missing"):
         corpora.corpus("words")
+
+
+def test_a_program_that_is_missing_is_told_alike(nowhere, monkeypatch):
+    """It is skipped with what to install, and fails where it counts."""
+    monkeypatch.setenv("PATH", str(nowhere))
+    with pytest.raises(pytest.skip.Exception, match="strace is missing: apt-get install strace"):
+        program("strace", "strace")
+    monkeypatch.setenv("CI", "true")
+    with pytest.raises(pytest.fail.Exception, match="apt-get install strace"):
+        program("strace", "strace")
