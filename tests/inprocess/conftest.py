@@ -1,6 +1,7 @@
 """A world, its Headworks, and one driver for both kinds of official client."""
 
 import asyncio
+import signal
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +13,14 @@ from headworks.inprocess.face import Headworks
 from tests.inprocess.world import World
 
 MESSAGES: list[Any] = [{"role": "user", "content": "Say hello."}]
+
+
+@pytest.fixture
+def interruptible():
+    """A program that hears Ctrl-C: one that a shell started in the background may ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture

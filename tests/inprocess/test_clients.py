@@ -252,6 +252,7 @@ def test_one_client_serves_many_threads_and_tasks(hw, world):
     assert world.starts == 1
 
 
+@pytest.mark.usefixtures("interruptible")
 def test_an_interrupted_call_is_cancelled(hw, world):
     """Ctrl-C in a waiting call ends the engine's call before the program goes on."""
     world.upstream.script = [Interrupting(stalls_after=0, thread=threading.get_ident())]

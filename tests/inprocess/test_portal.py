@@ -139,6 +139,7 @@ def test_waiting_for_oneself_is_refused(portal):
         portal.call(inner())
 
 
+@pytest.mark.usefixtures("interruptible")
 def test_an_interrupted_wait_cancels_the_coroutine(portal):
     """Ctrl-C while waiting ends the work too, not only the wait."""
     cancelled = threading.Event()

@@ -5,6 +5,7 @@ import atexit
 import os
 import threading
 from collections.abc import Awaitable, Callable, Coroutine
+from concurrent.futures import wait
 from contextlib import suppress
 from contextvars import Context, copy_context
 from typing import Any, Generic, TypeVar
@@ -16,6 +17,9 @@ DRAIN = 10.0
 
 EXIT_DRAIN = 2.0
 """The same when the interpreter ends and nobody called `close`."""
+
+_LOOKS_UP = 1.0
+"""Seconds that a thread waits at a time."""
 
 
 class PortalClosed(RuntimeError):
@@ -105,6 +109,8 @@ class Portal:
             coroutine.close()
             raise
         try:
+            while not wait((future,), _LOOKS_UP).done:
+                pass  # a Ctrl-C that comes just before Python waits is heard no sooner
             return future.result()
         except BaseException:
             future.cancel()
