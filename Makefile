@@ -9,7 +9,7 @@ LOCK := .venv-lock/bin/uv pip compile --quiet --universal --python-version 3.11 
 say = @printf '==> %s\n' "$(1)"
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-clients drill-failures check bench docs lock clean
+.PHONY: help demo test test-clients drill-failures soak check bench bench-peers bench-scaling bench-steps bench-tools docs lock clean
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 
@@ -35,6 +35,9 @@ test-clients: .venv/.dev ## Run the client matrix: official clients and framewor
 drill-failures: .venv/.demo ## Rehearse sixteen ways in which a provider fails, and print a scoreboard (ARGS="U-F U-G", "--json")
 	@$(BIN)/python -m tests.faults.drill $(ARGS)
 
+soak: .venv/.dev ## Keep a gateway busy under faults and watch what it holds; fails if anything grows (ARGS="--minutes 60", "--report FILE")
+	@$(BIN)/python -m tests.faults.soak $(ARGS)
+
 check: .venv/.dev ## Format, lint, types (mypy and basedpyright, both strict) and architecture
 	$(call say,ruff format)
 	@$(BIN)/ruff format --check --quiet .
@@ -47,18 +50,31 @@ check: .venv/.dev ## Format, lint, types (mypy and basedpyright, both strict) an
 	$(call say,import contracts)
 	@$(BIN)/lint-imports --no-logo
 
-bench: .venv/.demo ## Measure against nginx (ARGS="--quick", "--rounds 5", "--readme"); needs a C compiler
+bench: .venv/.demo bench-tools ## Measure beside nginx and the peers that are installed (ARGS="--quick", "--rounds 5", "--docs"); needs a C compiler
+	@$(BIN)/python bench/run.py $(ARGS)
+
+bench-peers: .venv/.demo ## Install what is measured beside headworks, and the plots, each in its own environment (ARGS="ferro plots")
+	$(call say,environments of the benchmark (requirements/bench-*.lock))
+	@$(BIN)/python bench/environments.py $(ARGS)
+
+bench-scaling: .venv/.demo bench-tools ## Measure how cost grows with size: up to ten million ledger rows, 4 GB in .cache/bench (ARGS="--quick", "--ledgers FOLDER", "--docs")
+	@$(BIN)/python bench/run.py --scaling $(ARGS)
+
+bench-steps: .venv/.demo bench-tools ## Count what each step of a call costs, beside its budget (ARGS=--record sets the budgets); needs valgrind
+	@command -v valgrind >/dev/null || { echo "make bench-steps needs valgrind: apt-get install valgrind" >&2; exit 1; }
+	@$(BIN)/python bench/steps.py $(ARGS)
+
+bench-tools:
 	$(call say,benchmark tools)
 	@command -v $(CC) >/dev/null || { echo "make bench needs a C compiler ($(CC)): apt-get install gcc" >&2; exit 1; }
 	@$(MAKE) --no-print-directory --quiet -C bench/tools
-	@$(BIN)/python bench/run.py $(ARGS)
 
 docs: .venv/.docs ## Build the documentation into site/
 	$(call say,documentation)
 	@$(BIN)/mkdocs build --strict --quiet
 	@echo "site/index.html"
 
-lock: .venv-lock/.done ## Renew requirements/*.lock and the lock of the Node clients (ARGS=--upgrade for the newest versions)
+lock: .venv-lock/.done ## Renew requirements/*.lock and the locks of what runs on Node (ARGS=--upgrade for the newest versions)
 	$(call say,locks)
 	@$(LOCK) $(ARGS) pyproject.toml --extra client --group build --group test --group check -o requirements/dev.lock
 	@$(LOCK) $(ARGS) pyproject.toml --extra client --group build -c requirements/dev.lock -o requirements/demo.lock
@@ -70,10 +86,14 @@ lock: .venv-lock/.done ## Renew requirements/*.lock and the lock of the Node cli
 	@$(LOCK) $(ARGS) requirements/llmock.in -o requirements/llmock.lock
 	@$(LOCK) --no-deps requirements/realmodel.in -o requirements/realmodel.lock
 	@$(LOCK) --no-deps --no-binary :all: requirements/recordings.in -o requirements/recordings.lock
-	@npm install --package-lock-only --ignore-scripts --no-audit --no-fund --silent --prefix tests/clients
+	@for peer in aiohttp envoy ferro litellm plots tensorzero; do \
+		$(LOCK) $(ARGS) requirements/bench-$$peer.in -o requirements/bench-$$peer.lock || exit 1; done
+	@for folder in tests/clients bench/peers/portkey; do \
+		npm install --package-lock-only --ignore-scripts --no-audit --no-fund --silent --prefix $$folder || exit 1; done
 
 clean: ## Remove everything that these targets made
-	@rm -rf .venv .venv-* .cache tests/clients/node_modules site build dist .coverage .coverage.* .hypothesis bench/results
+	@rm -rf .venv .venv-* .cache tests/clients/node_modules bench/peers/portkey/node_modules bench/results
+	@rm -rf site build dist .coverage .coverage.* .hypothesis
 	@rm -rf .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
 	@$(MAKE) --no-print-directory --quiet -C bench/tools clean
 

@@ -7,7 +7,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 GATEWAY_CPU, LOAD_CPU = "0", "1"
@@ -22,11 +22,17 @@ def pinned(command: Sequence[str], cpu: str) -> list[str]:
 
 
 @contextlib.contextmanager
-def running(command: Sequence[str], cpu: str, log: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a command while the block lasts; ends its whole session."""
+def running(
+    command: Sequence[str], cpu: str, log: Path, environ: Mapping[str, str] | None = None
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a command while the block lasts, with `environ` beside ours; ends its whole session."""
     with log.open("wb") as output:
         process = subprocess.Popen(
-            pinned(command, cpu), stdout=output, stderr=output, start_new_session=True
+            pinned(command, cpu),
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+            env=os.environ | (environ or {}),
         )
     favour(process.pid)
     try:
@@ -75,15 +81,34 @@ def cpu_seconds(pid: int) -> float:
     return nanoseconds / 1e9
 
 
+def pss_mb(pid: int) -> float:
+    """Return the memory of the tree in megabytes, each shared page counted once."""
+    return _sum_kilobytes(pid, "smaps_rollup", "Pss:") * 1024 / 1e6
+
+
+def settle(pid: int, seconds: float = 20.0) -> None:
+    """Wait until the tree is idle: what one subject still does, the next would pay for."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        before = cpu_seconds(pid)
+        time.sleep(0.05)
+        if cpu_seconds(pid) - before < 0.005:
+            return
+
+
 def rss_mb(pid: int) -> float:
     """Return the resident memory of the tree in megabytes (10^6 bytes), shared pages included."""
+    return _sum_kilobytes(pid, "status", "VmRSS:") * 1024 / 1e6
+
+
+def _sum_kilobytes(pid: int, file: str, name: str) -> int:
     kilobytes = 0
     for member in tree(pid):
         with contextlib.suppress(OSError):
-            for line in (_PROC / str(member) / "status").read_text().splitlines():
-                if line.startswith("VmRSS:"):
+            for line in (_PROC / str(member) / file).read_text().splitlines():
+                if line.startswith(name):
                     kilobytes += int(line.split()[1])
-    return kilobytes * 1024 / 1e6
+    return kilobytes
 
 
 def free_port(first: int) -> int:

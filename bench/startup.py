@@ -7,8 +7,9 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from headworks_gateway import headworks
 from process import rss_mb
-from subjects import hang_up, headworks
+from subjects import hang_up
 
 _IMPORT = "import time; t = time.perf_counter(); import headworks; print(time.perf_counter() - t)"
 
@@ -40,7 +41,7 @@ def measure_startup(folder: Path, mock_port: int, rounds: int) -> Startup:
         with headworks(folder, mock_port) as subject:
             ready.append(subject.ready)
             idle.append(rss_mb(subject.pid))
-            hang_up(subject.port)
+            hang_up(subject)
             vocabulary.append(_settled_rss(subject.pid))
     return Startup(
         ready=statistics.median(ready),

@@ -6,13 +6,14 @@
  * Closed loop (no -r): every connection sends its next request when the last was answered.
  * Open loop (-r): requests are due at a fixed rate, whatever the server does; latency counts from the due time
  * (no coordinated omission).
- * -s: the answers are SSE streams of mockllm: events are counted, and each one's age on arrival is measured.
+ * -s: the answers are SSE streams of mockllm: events are counted, and each one's age on arrival is measured; -x N: a stream that has not N events is an error.
  * Prints one JSON object. Latencies are microseconds.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -75,7 +76,7 @@ static void pump(Conn *c) {
 }
 static void start(Conn *c, uint64_t due) { c->busy = 1; c->due = due; c->sent = 0; reset_parser(c); if (!c->connecting) pump(c); }
 
-static const char MARK[] = "\"t\":\"";
+static const char MARK[] = "@@";
 static void payload(Conn *c, const char *p, size_t n, uint64_t t) {
     bytes_n += n;
     if (!c->first && n) { c->first = t; }
@@ -83,8 +84,8 @@ static void payload(Conn *c, const char *p, size_t n, uint64_t t) {
     for (size_t i = 0; i < n; i++) {
         char ch = p[i];
         if (ch == '\n') { if (++c->nl == 2) { c->events++; c->nl = 0; } } else if (ch != '\r') c->nl = 0;
-        if (c->mpos < 5) { c->mpos = ch == MARK[c->mpos] ? c->mpos + 1 : ch == '"'; }
-        else { c->tbuf[c->mpos++ - 5] = ch; if (c->mpos == 24) { c->tbuf[19] = 0; uint64_t s = strtoull(c->tbuf, NULL, 10); if (measuring && t > s) hist_add(&age, t - s); c->mpos = 0; } }
+        if (c->mpos < 2) { c->mpos = ch == MARK[c->mpos] ? c->mpos + 1 : 0; }
+        else { c->tbuf[c->mpos++ - 2] = ch; if (c->mpos == 21) { c->tbuf[19] = 0; uint64_t s = strtoull(c->tbuf, NULL, 10); if (measuring && t > s) hist_add(&age, t - s); c->mpos = 0; } }
     }
 }
 /* returns 1 when the response is complete */
@@ -167,9 +168,11 @@ int main(int argc, char **argv) {
         if (over && !t_last) { t_last = t; stop_at = t; }
         if (over) break;
         while (gap && next <= t && idle_n && !over) { Conn *c = idle[--idle_n]; start(c, next); next += gap; started++; }
-        int wait = 100;
-        if (gap && idle_n) { int64_t d = (int64_t)(next - now_ns()); wait = d <= 0 ? 0 : (int)(d / 1000000); if (d > 0 && d < 1000000) wait = 0; }
-        int n = epoll_wait(ep, evs, 256, wait);
+        int64_t d = 100000000;                        /* until the next one is due, at most: no spinning, the mock shares this CPU */
+        if (gap && idle_n) { int64_t k = (int64_t)(next - now_ns()); d = k < 0 ? 0 : k < d ? k : d; }
+        struct timespec ts = {0, d}; struct pollfd pf = {.fd = ep, .events = POLLIN};
+        if (d) ppoll(&pf, 1, &ts, NULL);
+        int n = epoll_wait(ep, evs, 256, 0);
         t = now_ns();
         for (int i = 0; i < n; i++) {
             Conn *c = evs[i].data.ptr;

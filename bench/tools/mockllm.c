@@ -2,14 +2,15 @@
  *
  *   mockllm PORT
  *
- * A chat completion at once, unless a string of the JSON body begins with "mock-", such as "metadata":{"bench":"mock-d50"}:
+ * A chat completion at once, unless a string of the JSON body begins with "mock-", such as "content":"mock-d50 Hello":
  *   mock-d50          a chat completion after 50 ms
  *   mock-s100-p20     an SSE stream of 100 content events, one every 20 ms, then finish_reason, usage (if the request
  *                     says include_usage) and [DONE]
  *   mock-s100-p0      the same at full speed, one send() per event
+ *   mock-v100         a list of 100 embeddings of 256 numbers
  *   mock-e429         status 429 (any three digits) with a small JSON error
- * Each SSE content event carries the time at which it was sent ("t":"<CLOCK_MONOTONIC ns, 19 digits>"),
- * so a client on the same machine can measure how long each event took to arrive.
+ * The content of each SSE event carries the time at which it was sent (@@<CLOCK_MONOTONIC ns, 19 digits>), which survives
+ * a gateway that writes events anew, so a client on the same machine can measure how long each event took to arrive.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -63,11 +64,12 @@ static void timer_del(Conn *c) {
 }
 
 /* ---- replies ---- */
+/* Limits that no run reaches: a gateway that minds what the provider says shall not wait for it. */
 #define COMMON_HEADERS \
     "date: Mon, 23 Nov 2026 02:00:00 GMT\r\n" \
     "openai-organization: org-benchmark\r\nopenai-processing-ms: 412\r\nopenai-version: 2020-10-01\r\n" \
-    "x-ratelimit-limit-requests: 10000\r\nx-ratelimit-limit-tokens: 2000000\r\n" \
-    "x-ratelimit-remaining-requests: 9999\r\nx-ratelimit-remaining-tokens: 1999750\r\n" \
+    "x-ratelimit-limit-requests: 1000000000\r\nx-ratelimit-limit-tokens: 1000000000000\r\n" \
+    "x-ratelimit-remaining-requests: 999999999\r\nx-ratelimit-remaining-tokens: 999999999750\r\n" \
     "x-ratelimit-reset-requests: 6ms\r\nx-ratelimit-reset-tokens: 7ms\r\n" \
     "x-request-id: req_0123456789abcdef0123456789abcdef\r\n"
 
@@ -88,6 +90,22 @@ static void make_plain(void) {
         "\"rejected_prediction_tokens\":0}},\"service_tier\":\"default\",\"system_fingerprint\":\"fp_44709d6fcb\"}");
     plain_len = snprintf(plain, sizeof plain, "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n"
         COMMON_HEADERS "\r\n%s", n, body);
+}
+
+static int vectors_of = -1; static char *vectors; static size_t vectors_len;
+static void make_vectors(int count) {                 /* kept: all answers of a run are of one size */
+    if (count == vectors_of) return;
+    size_t cap = 4096 + (size_t)count * 256 * 16, n = 0; char *body = malloc(cap);
+    n += sprintf(body + n, "{\"object\":\"list\",\"data\":[");
+    for (int i = 0; i < count; i++) {
+        n += sprintf(body + n, "%s{\"object\":\"embedding\",\"index\":%d,\"embedding\":[", i ? "," : "", i);
+        for (int j = 0; j < 256; j++) n += sprintf(body + n, "%s%.8f", j ? "," : "", ((i * 7919 + j * 104729) % 20011 - 10005) / 100050.0);
+        n += sprintf(body + n, "]}");
+    }
+    n += sprintf(body + n, "],\"model\":\"text-embedding-3-small\",\"usage\":{\"prompt_tokens\":%d,\"total_tokens\":%d}}", count * 8, count * 8);
+    free(vectors); vectors = malloc(n + 2048); vectors_of = count;
+    vectors_len = sprintf(vectors, "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %zu\r\n" COMMON_HEADERS "\r\n", n);
+    memcpy(vectors + vectors_len, body, n); vectors_len += n; free(body);
 }
 
 static void watch(Conn *c, int writing) {
@@ -117,12 +135,12 @@ static int put_event(Conn *c, const char *data, int n) {
 #define CHOICE "\"choices\":[{\"index\":0,\"delta\":{%s},\"logprobs\":null,\"finish_reason\":%s}]"
 
 static int send_chunk(Conn *c) {                      /* the next event of a stream; ends it after the last */
-    char d[768], delta[64]; int n;
+    char d[768], delta[80]; int n;
     const char *no_usage = c->usage ? ",\"usage\":null" : "";
     if (c->chunks_left > 0) {
         c->chunks_left--;
-        snprintf(delta, sizeof delta, "\"content\":\" token%d\"", c->chunk_no++);
-        n = snprintf(d, sizeof d, CHUNK CHOICE "%s,\"t\":\"%019llu\"}", delta, "null", no_usage, (unsigned long long)now_ns());
+        snprintf(delta, sizeof delta, "\"content\":\" token%d @@%019llu\"", c->chunk_no++, (unsigned long long)now_ns());
+        n = snprintf(d, sizeof d, CHUNK CHOICE "%s}", delta, "null", no_usage);
         return put_event(c, d, n);
     }
     if (!c->finished) {
@@ -147,6 +165,7 @@ static int reply(Conn *c, char *body, size_t n) {
         s += 6;
         if (*s == 'd') delay = atoi(s + 1);
         else if (*s == 'e') err = atoi(s + 1);
+        else if (*s == 'v') { make_vectors(atoi(s + 1)); return put(c, vectors, vectors_len); }
         else if (*s == 's') { chunks = strtol(s + 1, &s, 10); if (s[0] == '-' && s[1] == 'p') pace = atoi(s + 2); }
     }
     if (err) {

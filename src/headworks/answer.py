@@ -5,22 +5,23 @@ end, a stream to its first content or as far as its model's policy says. Until t
 free to be tried again; after it an error can only be told to the caller.
 """
 
-from collections.abc import AsyncGenerator, AsyncIterator
-from typing import Any, Self
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable
+from typing import Self
 
 import msgspec
 
 from headworks.core.classify import classify
 from headworks.core.commit import is_met
-from headworks.core.endpoints import Endpoint, endpoint, goes_on, is_work, tells_batches
+from headworks.core.endpoints import Endpoint, endpoint, goes_on, is_billed, is_work, tells_batches
 from headworks.core.filtering import is_filtered
-from headworks.core.measures import MEASURES, USUAL, counted
-from headworks.core.pricing import dearer, parse_usage
+from headworks.core.measures import MEASURES, USUAL, counted, is_measured
+from headworks.core.pricing import dearer, parse_usage, plain_usage
 from headworks.core.said import said
 from headworks.core.sse import MOST_EVENT
-from headworks.core.stream_base import NOTHING, Reported, Stream, is_given, is_json
+from headworks.core.stream_base import Reported, Stream, is_given
 from headworks.core.streams import largest_event, open_stream
 from headworks.core.tokens import guess
+from headworks.core.whole import Whole, read_whole
 from headworks.core.wire import media_type
 from headworks.errors import (
     AnswerFiltered,
@@ -44,16 +45,6 @@ from headworks.types import (
     Usage,
 )
 
-
-class _Whole(msgspec.Struct):
-    usage: msgspec.Raw = NOTHING
-    error: msgspec.Raw = NOTHING
-    service_tier: Any = None
-    status: Any = None
-    id: msgspec.Raw = NOTHING
-
-
-_decode_whole = msgspec.json.Decoder(_Whole).decode
 _ABANDONED = GeneratorExit("nobody reads the answer")
 _REST = 2.0
 """Seconds to wait for the last event of a stream that has said all."""
@@ -98,7 +89,7 @@ class Answer(msgspec.Struct):
     tells_batches: bool = False
     _source: AsyncIterator[bytes] | None = None
     _reported: Reported | None = None
-    _is_filtered: bool = False
+    _is_filtered: bool | None = None
     _is_coded: bool = False
     _has_begun: bool = False
 
@@ -118,12 +109,12 @@ class Answer(msgspec.Struct):
             AnswerFiltered: The provider's content filter stopped the answer, and that is refused.
             UpstreamError: The answer broke, or is an error in the clothes of success.
         """
-        request = self.call.request
+        request, told = self.call.request, dict(self.response.headers)
         kind = endpoint(request.method, request.path)
-        self.is_billed, self.must_be_json = _is_billed(request), kind.takes_model
-        self.is_owed = self.is_billed and is_work(request)
-        told = dict(self.response.headers)
-        self._is_coded = told.get(b"content-encoding", b"identity").lower() != b"identity"
+        self.is_billed, self.must_be_json = is_billed(request), kind.takes_model
+        self.is_owed = self.is_billed and (kind.takes_model or is_work(request))
+        if b"content-encoding" in told:
+            self._is_coded = told[b"content-encoding"].lower() != b"identity"
         sent = media_type(told.get(b"content-type", b""))
         if sent == b"text/event-stream":
             await self._open_stream(kind, most, commit, most_event)
@@ -132,13 +123,13 @@ class Answer(msgspec.Struct):
             stream = open_stream(kind.dialect, request)
             self.first = make_stream(stream, kind.dialect, whole)
             self.stream, self.whole = stream, None
-        elif self.is_billed and (self.must_be_json or sent == b"application/json"):
+        elif self.is_billed and (kind.takes_model or sent == b"application/json"):
             self._seen(self._read_whole(await self.response.read(most)))
         elif sent == b"application/json" and (self.witness is not None or tells_batches(request)):
             self.tells_batches = tells_batches(request)
             self.whole = self._seen(await self.response.read(most))
-        if self.is_billed and self.whole is not None and kind.dialect != "opaque":
-            self._is_filtered = is_filtered(self.whole)
+        if self._is_filtered is None and self.is_billed and kind.dialect != "opaque":
+            self._is_filtered = self.whole is not None and is_filtered(self.whole)
         if refuses_filtered and self.is_filtered:
             raise AnswerFiltered
 
@@ -229,7 +220,7 @@ class Answer(msgspec.Struct):
         """Whether the provider's content filter has stopped the answer, as far as it was read."""
         stream = self.stream
         if stream is None:
-            return self._is_filtered
+            return self._is_filtered is True
         error = stream.error
         return stream.filtered or (error is not None and error.failure == "content_filter")
 
@@ -246,19 +237,20 @@ class Answer(msgspec.Struct):
         What has come counts as seen, even if its caller was too slow to get it.
         """
         if self.hold.is_open:
-            if self.stream is not None and not self.stream.is_over:
-                self.stream.feed(self.response.unread())
+            call, stream = self.call, self.stream
+            if stream is not None and not stream.is_over:
+                stream.feed(self.response.unread())
             usage, certainty, odd = self._used(error)
-            self.call.usage = usage
+            call.usage = usage
             if self.is_filtered:
-                self.call.filtered = "answer"
-            charge(self.call, usage, self.hold.settle(usage, certainty, outcome, odd))
+                call.filtered = "answer"
+            charge(call, usage, self.hold.settle(usage, certainty, outcome, odd))
 
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(self, *_: object) -> None:
-        await self.aclose()
+    def __aexit__(self, *_: object) -> Awaitable[None]:
+        return self.aclose()
 
     async def aclose(self) -> None:
         """Book what is not booked yet and give the connection back. Idempotent."""
@@ -280,14 +272,13 @@ class Answer(msgspec.Struct):
 
     def _read_whole(self, content: bytes) -> bytes:
         """Learn from a whole answer; return it as the caller may see it."""
-        self._refuse_coded()
+        if self._is_coded:
+            self._refuse_coded()
         self.whole = content
-        try:
-            whole = _decode_whole(content)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            is_odd = isinstance(error, msgspec.ValidationError) and is_json(content)
-            if self.must_be_json and not is_odd:
-                raise MalformedResponse("The provider's answer is not valid JSON.") from None
+        if (usage := plain_usage(content)) is not None:
+            self._reported, self._is_filtered = (usage, ()), False
+            return content
+        if (whole := read_whole(content, must_be_json=self.must_be_json)) is None:
             return content  # JSON of another shape is not ours to judge
         if is_given(whole.usage):
             self._reported = parse_usage(bytes(whole.usage), whole.service_tier)
@@ -298,7 +289,7 @@ class Answer(msgspec.Struct):
                 raise told
         return content
 
-    def _is_failure(self, whole: _Whole) -> bool:
+    def _is_failure(self, whole: Whole) -> bool:
         """Return whether it is an error in the clothes of success: not a job that has one."""
         if not is_given(whole.error) or (is_given(whole.id) and not self.must_be_json):
             return False
@@ -322,19 +313,22 @@ class Answer(msgspec.Struct):
         if reported is None:
             return self._owed(error, ())
         usage, odd = reported
-        measures = self.hold.measures
-        if usage.tier in MEASURES:
-            is_priced = not odd and usage.tier in measures
+        if (tier := usage.tier) in MEASURES:
+            is_priced = not odd and tier in self.hold.measures
             return (usage, "exact", ()) if is_priced else self._owed(error, odd)
-        if USUAL not in measures and counted(self.call.request, measures, self.whole):
+        if is_measured(self.call.request.path) and self._is_counted():
             return self._owed(error, odd)
         if odd:
             return dearer(usage, self.recount(error)), "estimated", odd
         if usage.output:
-            request = self.call.request
-            model = request.model if self.route is None else self.route.model
-            self.estimator.learn(request, model, usage)
+            request, route = self.call.request, self.route
+            self.estimator.learn(request, request.model if route is None else route.model, usage)
         return usage, "exact", ()
+
+    def _is_counted(self) -> bool:
+        """Return whether it is billed by something that is no token, and we know by how much."""
+        measures = self.hold.measures
+        return USUAL not in measures and bool(counted(self.call.request, measures, self.whole))
 
     def _owed(
         self, error: BaseException | None, odd: tuple[str, ...]
@@ -383,16 +377,5 @@ def _announced(response: UpstreamResponse) -> int:
 def charge(call: Call, usage: Usage, cost: int | None) -> None:
     """Add an attempt's tokens and cost to its call's; one unknown price makes the sum unknown."""
     call.tokens += usage.input + usage.output
-    call.cost = None if cost is None or call.cost is None else call.cost + cost
-
-
-def _is_billed(request: Request) -> bool:
-    """Return whether the answer's usage is this request's own.
-
-    What is read, cancelled or deleted later repeats the usage of the request that made it.
-    """
-    if request.method != "POST":
-        return False
-    has_body = bool(request.content) or request.upload is not None
-    names_nothing_readable = has_body and not request.fields
-    return bool(request.model) or names_nothing_readable or is_work(request)
+    before = call.cost
+    call.cost = None if cost is None or before is None else before + cost

@@ -91,8 +91,8 @@ class Dispatcher:
         plan = self.router.plan(call.request, estimate)
         plan = self.health.by_room(await self.homes.narrow(call.request, plan))
         call.trail += plan.unfit
-        demand = Demand(call.request, estimate)
-        course = Course(plan, Way(plan), call.started + _total(plan, call.request), demand)
+        until = call.started + _total(plan, call.request)
+        course = Course(plan, Way(plan), until, Demand(call.request, estimate))
         send = self._send_once if plan.hedge is None else self._hedging(plan.hedge).send
         while True:
             attempt = await self._enter(call, course)
@@ -119,15 +119,17 @@ class Dispatcher:
 
     async def _enter(self, call: Call, course: Course) -> Attempt:
         """Return the next attempt, to be made on the best route of those left that works."""
-        admission = self._admit(call, course, course.way.route)
+        route = course.way.route
+        admission = self._admit(call, course, route)
         if isinstance(admission, Refusal):
             try:
                 while isinstance(admission, Refusal):
                     admission = await self._pass_on(call, course)
             finally:
                 course.demand.leave()
+            route = course.way.route
         course.here += 1
-        return Attempt(course.way.route, admission)
+        return Attempt(route, admission)
 
     def _admit(
         self,
@@ -139,8 +141,11 @@ class Dispatcher:
         in_line: bool = False,
     ) -> Admission | Refusal:
         """Ask for leave by the waits for such requests: by them it is judged who was late."""
+        held = timed(route, call.request) if route.timeouts.by_type else route
+        if not course.failures and not (is_last or in_line):
+            return self.health.admit(held, course.demand)
         return self.health.admit(
-            timed(route, call.request),
+            held,
             course.demand,
             is_retry=course.way.is_retry(route),
             is_last=is_last,
@@ -278,22 +283,23 @@ class Dispatcher:
         self, call: Call, course: Course, attempt: Attempt, estimate: Usage
     ) -> Answer:
         """Hold the attempt's row, send the request, and read its answer to the commit point."""
-        route, admission = attempt.route, attempt.admission
+        route, admission, now = attempt.route, attempt.admission, self.clock.now
         hold = answer = None
         try:
-            remaining = course.remaining(self.clock.now())
+            remaining = course.remaining(now())
             hold = await self._hold(call, attempt, estimate)
-            attempt.begun = self.clock.now()
-            course.begin(attempt.begun)
+            attempt.begun = begun = now()
+            course.begin(begun)
             call.presence.credit = self._credit(call)
             response = await self.upstream.send(call.request, route, remaining)
             admission.heard(response.headers)
             answer = Answer(response, call, hold, self.ledger, self.estimator, admission, route)
             answer.witness = self.homes.witness(call.request, route)
+            refuses_filtered = self._refuses_filtered(call, course)
             await answer.open(
                 self.most,
                 course.plan.commit,
-                refuses_filtered=self._refuses_filtered(call, course),
+                refuses_filtered=refuses_filtered,
                 most_event=self.most_event,
             )
             admission.answered()
@@ -309,7 +315,7 @@ class Dispatcher:
             raise
         finally:
             if attempt.begun is not None:
-                call.waited += course.end(self.clock.now())
+                call.waited += course.end(now())
         return answer
 
     async def _hold(self, call: Call, attempt: Attempt, estimate: Usage) -> Hold:
@@ -331,8 +337,9 @@ class Dispatcher:
 
     def _refuses_filtered(self, call: Call, course: Course) -> bool:
         """Return whether the caller gets something else than an answer that was filtered."""
-        if course.plan.fixed_answer is not None:
-            return True
+        plan = course.plan
+        if plan.fixed_answer is not None or not plan.on:
+            return plan.fixed_answer is not None
         way, patience = course.way, course.plan.patience
         ahead = way.leads_on("content_filter")
         if not ahead or call.attempts >= self.backoff.attempts or not is_repeatable(call.request):
@@ -341,8 +348,9 @@ class Dispatcher:
 
 
 def _total(plan: Plan, request: Request) -> float:
-    total = waits(plan.routes[0].timeouts, request).total
-    return total if request.timeout is None else min(total, request.timeout)
+    timeouts, most = plan.routes[0].timeouts, request.timeout
+    total = waits(timeouts, request).total if timeouts.by_type else timeouts.total
+    return total if most is None else min(total, most)
 
 
 def _note_filter(call: Call, error: UpstreamError, *, is_last: bool) -> None:

@@ -9,13 +9,13 @@ from msgspec.structs import replace
 
 from headworks.absent import NoIdempotency
 from headworks.answer import Answer
-from headworks.core.client_tokens import check_path, tagged
-from headworks.core.endpoints import endpoint, must_be_kept
-from headworks.core.naming import models_within, two_models
-from headworks.core.routing import not_administered
+from headworks.core.client_tokens import tagged
+from headworks.core.endpoints import must_be_kept
+from headworks.core.naming import two_models
+from headworks.core.permission import authorise
 from headworks.core.wire import error_response, retry_headers
 from headworks.dispatch import Dispatcher
-from headworks.errors import CallError, InternalError, ModelNotAllowed, PathNotAllowed
+from headworks.errors import CallError, InternalError
 from headworks.ports import (
     Cache,
     Clock,
@@ -120,7 +120,8 @@ class Engine:
     def _authenticate(self, call: Call, key: Secret | None) -> Caller:
         """Note whose call it is, and for whom."""
         call.caller = caller = self.keys.authenticate(key)
-        call.request = tagged(call.request, caller)
+        if caller.token is not None:
+            call.request = tagged(call.request, caller)
         return caller
 
     async def _complete(self, call: Call) -> Request:
@@ -166,53 +167,3 @@ class Engine:
             if told is not error:
                 _log.error("call %s failed unforeseen", id_, exc_info=error)
         return error_response(told)
-
-
-def authorise(caller: Caller, request: Request) -> None:
-    """Return if the caller may make this request.
-
-    Raises:
-        ModelNotAllowed: As `authorise_model`.
-        PathNotAllowed: Likewise; or the path is none for client tokens, or for keys without a scope.
-    """
-    if caller.token is not None:
-        check_path(request)
-    if request.is_admin:
-        if "admin" not in caller.scopes:
-            raise not_administered()
-        return
-    authorise_model(caller, request)
-
-
-def authorise_model(caller: Caller, request: Request) -> None:
-    """Return if the caller may use the model of this request.
-
-    A key that is restricted to models may only make requests that name one of them: of any other
-    request we cannot tell which model it would use. What is asked for over a connection is looked at
-    each time.
-
-    Raises:
-        ModelNotAllowed: The request names a model that the key may not use.
-        PathNotAllowed: The key is restricted to models and the request names none.
-    """
-    models, model = caller.models, request.model
-    if models is None or request.path == "/v1/models" or (request.socket and not model):
-        return
-    is_allowed = model in models or request.path.removeprefix("/v1/models/") in models
-    if is_allowed and request.fields:
-        is_opaque = not endpoint(request.method, request.path).takes_model
-        within = models_within(request.fields, everywhere=is_opaque)
-        model = next((one for one in within if one not in models), "")
-        is_allowed = not model
-    if is_allowed:
-        return
-    allowed = ", ".join(sorted(models))
-    if model:
-        raise ModelNotAllowed(
-            f"The key {caller.name!r} may not use the model {model[:128]!r}; it may use {allowed}.",
-            param="model",
-        )
-    raise PathNotAllowed(
-        f"The key {caller.name!r} is restricted to models ({allowed}), "
-        f"and a request to {request.path[:128]} names none."
-    )

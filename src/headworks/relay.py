@@ -145,14 +145,18 @@ class Relay:
     sessions: Sessions | None = None
     batches: set[str] = field(default_factory=set[str])
 
-    async def wait(self, dispatching: Coroutine[Any, Any, Answer], call: Call) -> Answer | Coming:
+    def wait(
+        self, dispatching: Coroutine[Any, Any, Answer], call: Call
+    ) -> Coroutine[Any, Any, Answer | Coming]:
         """Return the answer; of a stream that is long in coming, what it will come by.
 
         Raises:
             CallError: There is no answer, and its caller has nothing yet.
         """
-        if not self.keep_alive or not _is_events(call.request):
-            return await dispatching
+        is_alive = self.keep_alive and _is_events(call.request)
+        return self._wait(dispatching) if is_alive else dispatching
+
+    async def _wait(self, dispatching: Coroutine[Any, Any, Answer]) -> Answer | Coming:
         coming = Coming(asyncio.get_running_loop().create_task(dispatching))
         try:
             answer = await coming.take(self.clock, self.keep_alive)
@@ -293,7 +297,7 @@ class Relay:
             length = tuple(f for f in answer.response.headers if f[0] == b"content-length")
             return headers + length  # the bytes pass as they are
         if answer.stream is not None:
-            return _STREAM_HEADERS + tuple(f for f in headers if f[0] != b"content-type")
+            return _STREAM_HEADERS + tuple([f for f in headers if f[0] != b"content-type"])
         if answer.whole is not None and call.cost is not None:
             return (*headers, (b"x-headworks-cost", usd(call.cost).encode()))
         return headers

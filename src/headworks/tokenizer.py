@@ -55,10 +55,13 @@ class Tokenizer:
 
     def estimate(self, request: Request) -> Usage:
         """Return what `request` may use: four bytes a token, and its own bound for the answer."""
-        output = 0
+        fields, output = request.fields, 0
         if request.path in _WRITES:
-            output = (output_bound(request.fields) or DEFAULT_OUTPUT) * choices(request.fields)
-        return Usage(_length(request), output, tier=_tier(request.fields))
+            output = output_bound(fields) or DEFAULT_OUTPUT
+            if "n" in fields:
+                output *= choices(fields)
+        tier = _tier(fields) if "service_tier" in fields else "default"
+        return Usage(_length(request), output, tier=tier)
 
     def learn(self, request: Request, model: str, usage: Usage) -> None:
         """Learn from what `model` reported of its answer how long it thinks unseen."""

@@ -172,7 +172,7 @@ async def test_a_larger_model_is_asked_instead(tmp_path, path):
         got = await it.ask(BODIES[path], path)
         assert it.asked() == []
     assert dict(got.response.headers)[b"x-headworks-route"] == b"up/gpt-6-astra"
-    assert line_of(got.call, str)["model"] == "assistant"  # what the caller named
+    assert line_of(got.call, tuple).model == "assistant"  # what the caller named
     booked = usage(ledger_path(tmp_path / "store.db"), Query(by=("asked", "model")))
     assert [line.group for line in booked.lines] == [("assistant", "gpt-6-astra")]
     assert got.header is not None

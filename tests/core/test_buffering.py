@@ -74,6 +74,31 @@ def test_the_oldest_piece_of_all_choices_decides():
     assert texts(reader.wait(0.01)) == ["one", " more"]
 
 
+def test_a_text_that_leaves_whole_gives_another_no_more_time():
+    """Where nothing of one choice stays behind, the other one's piece is as old as before."""
+    reader = Reader(mode="sentences")
+    reader.feed(chunk("one", 0))
+    reader.wait(0.02)
+    reader.feed(chunk("two", 1))
+    reader.wait(0.02)
+    assert texts(reader.feed(chunk("\n", 1))) == ["two\n"]
+
+    assert texts(reader.wait(0.01)) == ["one"]
+    assert reader.buffer.due is None
+
+
+def test_a_piece_of_another_kind_has_all_its_time():
+    """A word that is cut because the next chunk differs takes the old piece's time with it."""
+    reader = Reader()
+    reader.feed(chunk("one", model="a"))
+    reader.wait(0.03)
+    assert texts(reader.feed(chunk("two", model="b"))) == ["one"]
+
+    assert texts(reader.wait(0.03)) == []
+    assert texts(reader.feed(chunk("中", model="b"))) == ["two中"]
+    assert reader.buffer.due is None
+
+
 def test_nothing_is_due_when_nothing_is_held():
     """A text that leaves whole sets no timer."""
     reader = Reader()

@@ -63,7 +63,12 @@ def is_text(event: Any) -> bool:
     if "choices" not in event or event.get("usage") or len(event["choices"]) != 1:
         return False
     choice = event["choices"][0]
-    return list(choice["delta"]) == ["content"] and not (choice["finish_reason"] or choice["logprobs"])  # fmt: skip
+    if choice["finish_reason"] or choice["logprobs"]:
+        return False
+    says = choice["delta"]  # who speaks may be told with each piece, and is joined with them
+    return list(says) == ["content"] or (
+        list(says) == ["role", "content"] and says["content"] != ""
+    )
 
 
 def said(event: Any) -> str:

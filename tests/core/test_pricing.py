@@ -14,10 +14,13 @@ from headworks.core.pricing import (
     Price,
     Rates,
     anomalies,
+    assess,
     cost,
+    covers,
     dearer,
     flat_price,
     parse_usage,
+    plain_usage,
 )
 from headworks.types import Usage
 
@@ -122,6 +125,27 @@ def test_nonsense_never_raises_nor_refunds(usage):
     """Whatever an upstream reports, a cost comes out, and it is not negative."""
     assert cost(SOL, usage) >= 0
     anomalies(usage, SOL)
+
+
+near = st.sampled_from([-1, 0, 1, 60, 100, 272_000, 272_001, PLAUSIBLE, PLAUSIBLE + 1])
+tiers = st.sampled_from(["default", "auto", "batch", "fast", "warp", "second", "image"])
+PRICES = (
+    SOL,
+    Price(SOL.tiers, is_bound=True),
+    flat_price(0, 0),
+    flat_price(0, 0, measures={"second": 7}),
+    flat_price(3, 5, measures={"second": 7}),
+    Price({**flat_price(0, 0, measures={"second": 7}).tiers, "batch": SOL.tiers["batch"]}),
+)
+
+
+@given(
+    st.builds(Usage, near, near, near, near, near, tiers, near) | usages(), st.sampled_from(PRICES)
+)
+def test_one_look_finds_what_three_find(usage, price):
+    """A cost and its oddities are the same whether they are asked for together or one by one."""
+    spent = cost(price, usage) if covers(price, usage) else None
+    assert assess(price, usage) == (spent, anomalies(usage, price))
 
 
 @given(usages())
@@ -324,3 +348,37 @@ details = st.none() | st.dictionaries(
 def test_the_quick_reading_is_the_careful_one(reported, tier):
     """Bytes that are read in a hurry give what the parsed object gives."""
     assert parse_usage(msgspec.json.encode(reported), tier) == parse_usage(reported, tier)
+
+
+@given(
+    st.fixed_dictionaries(
+        {"prompt_tokens": counts, "completion_tokens": counts, "total_tokens": counts},
+        optional={"prompt_tokens_details": details, "completion_tokens_details": details},
+    ),
+    st.sampled_from([None, "default", "flex", 7]),
+    st.fixed_dictionaries(
+        {},
+        optional={
+            "error": st.sampled_from([None, {}, {"code": "x"}]),
+            "status": st.sampled_from([None, "completed", "failed"]),
+            "incomplete_details": st.sampled_from([None, {"reason": "content_filter"}]),
+            "choices": st.lists(
+                st.fixed_dictionaries(
+                    {"finish_reason": st.sampled_from([None, "stop", "content_filter"])}
+                ),
+                max_size=2,
+            ),
+        },
+    ),
+)
+def test_a_whole_answer_is_read_in_a_hurry_only_where_nothing_is_odd(reported, tier, rest):
+    """What the quick reading says is what the careful one says; it is silent about all else."""
+    answer = {"usage": reported, "service_tier": tier, **rest}
+    quick = plain_usage(msgspec.json.encode(answer))
+    is_filtered = {"finish_reason": "content_filter"} in rest.get("choices", [])
+    is_plain = tier in {None, "default"} and not is_filtered
+    is_plain = is_plain and not any(rest.get(name) for name in ("status", "incomplete_details"))
+    is_plain = is_plain and rest.get("error") is None
+    careful = parse_usage(reported, tier)
+    assert careful is not None
+    assert quick == (careful[0] if is_plain and not careful[1] else None)

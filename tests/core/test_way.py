@@ -70,7 +70,7 @@ def test_asking_an_upstream_again_is_a_retry():
     way = Way(Plan((A, B)))
     assert not way.is_retry(B)
 
-    way.hurt.add("up")
+    way.hurt |= {"up"}
 
     assert way.is_retry(A)
     assert way.is_retry(Route("up", "z", "spare"))

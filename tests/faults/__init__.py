@@ -4,5 +4,5 @@ Its instruments, each with tests of its own: `chaosnet` (a bad network), `failpo
 `killloop` (kill -9 anywhere), `leakhunter` and `leakswarm` (other people's words), `canary` and
 `planting` (secrets), `routematrix` and `policy` (who may do what), `soak` (what grows). Those of
 kills, words and growth also run by themselves, for as long as one likes:
-`python -m tests.faults.soak --minutes 60`.
+`make soak ARGS="--minutes 60"`.
 """

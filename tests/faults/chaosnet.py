@@ -200,6 +200,7 @@ class Chaosnet:
         self.port: int = self._holder.getsockname()[1]
         self._listener: asyncio.Server | None = None
         self._dropping: list[socket.socket] = []
+        self._next: Toxics | None = None
 
     async def enter(self, entry: Entry) -> None:
         """Let new connections in, refuse them, or drop their packets. Old ones live on."""
@@ -216,6 +217,10 @@ class Chaosnet:
             self.up.change(up)
         if down is not None:
             self.down.change(down)
+
+    def change_next(self, *, down: Toxics) -> None:
+        """Let the next connection alone meet these toxics in what the server sends."""
+        self._next = down
 
     async def aclose(self) -> None:
         """Cut everything."""
@@ -258,8 +263,10 @@ class Chaosnet:
 
     async def _exchange(self, client: Side, server: Side) -> None:
         """Carry both directions until both have ended, or one is cut."""
+        down = self.down if self._next is None else Direction(self._next)
+        self._next = None
         ways = [Stream(client, server, self.up, self._chance)]
-        ways.append(Stream(server, client, self.down, self._chance))
+        ways.append(Stream(server, client, down, self._chance))
         tasks = [asyncio.create_task(self._finish(way)) for way in ways]
         try:
             await asyncio.gather(*tasks)

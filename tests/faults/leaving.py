@@ -14,7 +14,8 @@ from headworks.context.summaries import Summaries
 from headworks.core.classify import classify
 from headworks.core.routing import NamedRouter, Target
 from headworks.errors import CallError, ConnectionLost, UpstreamError
-from headworks.gateway.asgi import Gateway, Message
+from headworks.gateway.asgi import Gateway
+from headworks.gateway.wire import Message
 from headworks.inprocess.exchange import Here
 from headworks.inprocess.httpx2_transport import EngineTransport
 from headworks.testing import EVENTS, WHOLE, FakeResponse, FakeUpstream, MemoryLedger

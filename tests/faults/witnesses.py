@@ -91,7 +91,7 @@ async def provider() -> AsyncGenerator[Provider]:
 # The callers.
 
 
-def call_bytes(tag: str, chance: random.Random) -> bytes:
+def call_bytes(tag: str, chance: random.Random, key: str = KEY) -> bytes:
     """Return a request of a random kind: plain or streamed, of three endpoints."""
     kind = chance.choice(("chat", "chat", "chat", "responses", "embeddings"))
     text = f"Say something about {tag}"
@@ -105,7 +105,7 @@ def call_bytes(tag: str, chance: random.Random) -> bytes:
     path = {"chat": "chat/completions"}.get(kind, kind)
     headers = {"x-headworks-user": tag, "x-client-request-id": tag}
     content = json.dumps(fields).encode()
-    return request(content, line=f"POST /v1/{path} HTTP/1.1", key=KEY, headers=headers)
+    return request(content, line=f"POST /v1/{path} HTTP/1.1", key=key, headers=headers)
 
 
 @dataclass

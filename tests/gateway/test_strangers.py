@@ -6,7 +6,7 @@ import json
 import pytest
 
 from headworks.observe.exposition import Exposition
-from tests.faults.processes import Reply, line_to
+from tests.faults.processes import Reply, line_to, request
 from tests.gateway.browsers import PLAIN, Site, site
 
 pytestmark = pytest.mark.anyio
@@ -48,6 +48,16 @@ async def test_a_stranger_is_refused_before_its_body(tmp_path, path, fields):
     assert reply.headers["connection"] == "close"
     assert reply.call.startswith("call_")
     assert 'headworks_calls_total{key=""' in told
+
+
+async def test_a_stranger_is_refused_again_where_its_head_is_known(tmp_path):
+    """A head that came before, with a short body, opens nothing for a long one."""
+    fields = json.dumps({"messages": [], "model": "assistant"}).encode()
+    async with site(tmp_path) as it, line_to(it.port) as line:
+        for body in (fields, b"no JSON" * 5_000, b"no JSON" * 5_000):
+            reply = await line.ask(request(body, key="hw_nobody"))
+            assert (reply.status, reply.has_ended) == (401, True)
+            assert b"invalid_api_key" in reply.body
 
 
 async def test_a_strangers_path_is_still_judged_first(tmp_path):

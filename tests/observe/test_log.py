@@ -68,8 +68,10 @@ def test_base64_hides_no_secret_wherever_it_stands(before: bytes, after: bytes, 
 def test_secrets_learnt_later_are_hidden_too():
     """A rotated key is hidden from the moment it is known, and the old one stays hidden."""
     redaction = Redaction([Secret("old-secret")])
+    assert redaction.words(("the new-secret", "a" * 300)) == ("the new-secret", "a" * 200)
     redaction.learn([Secret("new-secret")])
     assert redaction.apply("old-secret new-secret") == "*** ***"
+    assert redaction.words(("the new-secret", "")) == ("the ***", "")
 
 
 @pytest.mark.parametrize("style", ["json", "text"])

@@ -20,6 +20,7 @@ def asked(name: str) -> list[str]:
     return re.findall(r"^\w.+", text(ROOT / f"requirements/{name}.in"), re.MULTILINE)
 
 
+BENCH = ("aiohttp", "envoy", "ferro", "litellm", "plots", "tensorzero")
 LOCKS = {
     "demo": [*RUNTIME, *CLIENT, *GROUPS["build"]],
     "dev": [*RUNTIME, *CLIENT, *GROUPS["build"], *GROUPS["test"], *GROUPS["check"]],
@@ -31,6 +32,7 @@ LOCKS = {
     "llmock": asked("llmock"),
     "realmodel": asked("realmodel"),
     "recordings": asked("recordings"),
+    **{f"bench-{name}": asked(f"bench-{name}") for name in BENCH},
 }
 MOST_DEPENDENCIES = 20
 

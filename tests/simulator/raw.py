@@ -71,7 +71,11 @@ def exchange(base_url: str, *sent: bytes, timeout: float = 5.0, settle: float = 
 
     `timeout` is how long silence may last within an answer, `settle` after a whole one.
     """
-    with connect(base_url) as wire:
+    try:
+        wire = connect(base_url)
+    except ConnectionResetError:  # so soon that to connect fails by it
+        return Seen(end="rst")
+    with wire:
         return converse(wire, *sent, timeout=timeout, settle=settle)
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from headworks.core.admission import Ask, Bound, Denial, Subject
 from headworks.core.levels import Level
-from headworks.core.window import DAY
+from headworks.core.window import DAY, MINUTE
 from headworks.stores.memory_authority import MemoryAuthority
 from headworks.testing import FakeClock
 from headworks.types import RateLimits
@@ -125,3 +125,34 @@ def test_a_day_that_another_limit_begins_counts_at_every_gate():
         granted(free.decide_nowait(1))
 
     assert denied(daily.decide_nowait(1)).used == 2
+
+
+def test_a_call_that_lasted_longer_than_a_minute_gives_back_to_its_day_alone():
+    """What it gives back to the day makes no room in the minute, not even for a moment."""
+    clock = FakeClock()
+    authority = MemoryAuthority(clock)
+    limits = RateLimits(tpm=100, tpd=150)
+    gate = authority.gate([Bound(key(1), limits, "expected")])
+    long = granted(gate.decide_nowait(100))
+    clock.advance(MINUTE.period + 1)
+    granted(gate.decide_nowait(10))
+
+    long.settle(0)
+
+    assert denied(gate.decide_nowait(120)).dimension == "tpm"
+    granted(gate.decide_nowait(90))
+
+
+def test_a_day_that_begins_with_a_reload_does_not_know_of_calls_under_way():
+    """What they give back to their minute makes no room in a day that has never counted them."""
+    authority = MemoryAuthority(FakeClock())
+    under_way = granted(
+        authority.gate([Bound(key(1), RateLimits(tpm=100), "expected")]).decide_nowait(50)
+    )
+    gate = authority.gate([Bound(key(1), RateLimits(tpm=100, tpd=60), "expected")])
+    granted(gate.decide_nowait(1))
+
+    under_way.settle(0)
+
+    assert denied(gate.decide_nowait(80)).dimension == "tpd"
+    granted(gate.decide_nowait(59))

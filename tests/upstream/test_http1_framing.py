@@ -88,6 +88,8 @@ CHUNKED = HEAD + b"transfer-encoding: chunked\r\n"
         b"HTTP/1.1 101 Switching\r\n\r\n",
         b"HTTP/1.1 100 Continue\r\ncontent-length: 1\r\n\r\n",
         b"HTTP/1.1 103 Hints\r\ntransfer-encoding: chunked\r\n\r\n",
+        b"HTTP/1.1 100 Continue\r\nconnection: close\r\n\r\n" + whole(b"x"),
+        b"HTTP/1.0 100 Continue\r\n\r\n" + whole(b"x"),
         b"HTTP/1.1 100 Continue\r\n\r\n" * 9,
         b"HTTP/1.1 100 Continue\r\n\r\n\r\n" + whole(b"x"),
         HEAD + b"a: " + b"b" * 300 + b"\r\n\r\n",
@@ -110,6 +112,13 @@ def test_an_answer_that_two_readers_could_read_differently_is_refused(answer: by
         fed(answer)
     with pytest.raises(MalformedResponse):
         fed(*(answer[at : at + 1] for at in range(len(answer))))
+
+
+def test_a_second_answer_in_chunks_is_no_part_of_the_first() -> None:
+    """I never get another call's answer behind mine, though it be as sound as mine."""
+    answer = CHUNKED + b"\r\n2\r\nab\r\n0\r\n\r\n"
+    progress, taken, _ = fed(answer + answer)
+    assert (progress, taken.body) == ("surplus", [b"ab"])
 
 
 @dataclass(frozen=True, slots=True)

@@ -242,6 +242,29 @@ async def test_the_line_and_the_length_are_right(case: Head):
     assert lengths == ([] if case.length is None else [b"content-length: " + case.length])
 
 
+async def test_requests_that_differ_in_one_thing_differ_in_that_alone():
+    """Whatever is remembered of one request, the next has its own line, fields, body and length."""
+    seen: list[bytes] = []
+    first = asked(b'{"model":"m"}')
+    others = (
+        first,
+        asked(b'{"model":"m","n":1}'),
+        asked(b'{"model":"m"}', query=b"a=1"),
+        asked(b'{"model":"m"}', headers=(*JSON, (b"idempotency-key", b"k-2"))),
+        asked(b'{"model":"m"}', path="/v1/responses"),
+        first,
+    )
+    async with provider(seen, whole(b"{}")) as upstream:
+        for request in others:
+            await (await upstream.send(request, route(), 5.0)).read(100)
+    base, longer, queried, keyed, moved, again = seen
+    assert again == base
+    assert longer == base.replace(b": 13\r\n", b": 19\r\n").replace(b"}", b',"n":1}')
+    assert queried == base.replace(b"completions HTTP", b"completions?a=1 HTTP")
+    assert keyed == base.replace(b"content-length", b"idempotency-key: k-2\r\ncontent-length")
+    assert moved == base.replace(b"/chat/completions", b"/responses")
+
+
 async def test_a_credential_without_organisation_names_none():
     """Only what the operator configured is shown to the provider."""
     fields = Credential(Secret("sk-ours")).fields()

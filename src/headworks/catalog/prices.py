@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from headworks.catalog import Catalogue, load, spellings
+from headworks.core.memo import Memo
 from headworks.core.pricing import Price
 from headworks.ports import Clock
 
@@ -25,28 +26,25 @@ class Prices:
         overlay: Mapping[str, Price] | None = None,
         catalogue: Catalogue | None = None,
     ) -> None:
-        self._clock = clock
+        self._time = clock.time
         self._overlay = dict(overlay or {})
         self._catalogue = catalogue
-        self._day = -1
-        self._known: dict[str, Price | None] = {}
+        self._began = self._ends = 0.0
+        self._known = Memo(self._find, _MOST)
 
     def price(self, model: str) -> Price | None:
         """Return today's price, None when it is unknown: that is never free of charge."""
-        now = self._clock.time()
-        day = int(now // _DAY)
-        if day != self._day or len(self._known) > _MOST:
+        if not self._began <= (now := self._time()) < self._ends:
             self._known.clear()
-            self._day = day
-        if model not in self._known:
-            self._known[model] = self._find(model, now)
+            self._began = now - now % _DAY
+            self._ends = self._began + _DAY
         return self._known[model]
 
-    def _find(self, model: str, now: float) -> Price | None:
+    def _find(self, model: str) -> Price | None:
         catalogue = self._catalogue or load()
         for name in spellings(model):
             if name in self._overlay:
                 return self._overlay[name]
             if name in catalogue:
-                return catalogue.price(name, datetime.fromtimestamp(now, UTC).date())
+                return catalogue.price(name, datetime.fromtimestamp(self._began, UTC).date())
         return None

@@ -10,18 +10,18 @@ response, adds up to what it was, and no event changes places with one of its ow
 
 Numbered events are counted anew, so that there is no gap where some were joined.
 
-To find a text costs no JSON: the first event of a kind is read in full, and its bytes without
-text, padding and number are remembered. Another event with these bytes differs in those alone.
+To find a text costs no JSON but for the first event of a kind: see `buffering_kinds`.
 """
 
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Final, NamedTuple, cast
+from typing import Final, cast
 
 import msgspec
 
 from headworks.core.buffering_cuts import Anywhere, Cuts, Sentences, Words
+from headworks.core.buffering_kinds import BACKSLASH, END, Text, decode, spell
 from headworks.core.buffering_texts import FORMS, Form, Place
 from headworks.types import AS_OTHERS_SAY, Buffering, BufferMode, Call, Request
 
@@ -34,9 +34,9 @@ DELAY: Final = 0.05
 _EARLY: Final = 0.001
 """Seconds that a timer may be early."""
 _MOST_KINDS: Final = 64
-_END: Final = b"\n\n"
-_DIGITS: Final = b"0123456789"
+_MOST_TEXTS: Final = 1024
 _STRING: Final = re.compile(rb'(?:[^"\\]|\\.)*', re.DOTALL)
+_EVENTS: Final = re.compile(rb"[^\n]++(?:\n[^\n]++)*+\n*+").findall
 _CUTS: Final[Mapping[BufferMode, Callable[[], Cuts]]] = {
     "words": Words,
     "sentences": Sentences,
@@ -44,7 +44,6 @@ _CUTS: Final[Mapping[BufferMode, Callable[[], Cuts]]] = {
 }
 
 _encode = msgspec.json.encode
-_decode_text = msgspec.json.Decoder(str).decode
 _decode_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
@@ -53,33 +52,6 @@ class _Numbered(msgspec.Struct):
 
 
 _decode_number = msgspec.json.Decoder(_Numbered).decode
-
-
-class _Spelling(NamedTuple):
-    """How a provider writes the fields that may differ between events of a kind."""
-
-    text: bytes
-    padding: bytes
-    number: bytes
-
-
-def _spelling(field: bytes, colon: bytes) -> _Spelling:
-    return _Spelling(
-        b'"' + field + b'"' + colon + b'"',
-        b'"obfuscation"' + colon + b'"',
-        b'"sequence_number"' + colon,
-    )
-
-
-class _Text:
-    """One text: what is held of it, and the bytes around it in its latest event."""
-
-    __slots__ = ("cuts", "held", "kind", "left", "right")
-
-    def __init__(self, cuts: Cuts) -> None:
-        self.cuts = cuts
-        self.held = ""
-        self.kind = self.left = self.right = b""
 
 
 class Buffer:
@@ -95,107 +67,115 @@ class Buffer:
         self._form = form
         self._new_cuts = _CUTS[mode]
         self._delay = max_delay
-        self._spelling = _spelling(form.field, b":")
-        self._kinds: dict[bytes, _Text | None] = {}
-        self._texts: dict[Place, _Text] = {}
-        self._latest: _Text | None = None
-        self._waiting: list[_Text] = []
+        self._spelling = spell(form.field, b":", is_numbered=form.is_numbered)
+        self._kinds: dict[bytes, Text | None] = {}
+        self._texts: dict[Place, Text] = {}
+        self._latest: Text | None = None
+        self._turns: dict[Text, Text] = {}
+        self._waiting: list[Text] = []
         self._number: int | None = None
 
     def feed(self, events: bytes, now: float) -> bytes:
         """Return what leaves of these whole events, and of what is held."""
         out: list[bytes] = []
-        if events.find(_END) + len(_END) == len(events):
-            self._take(events[: -len(_END)], now, out)
-        else:
-            for event in events.split(_END):
-                if event:
-                    self._take(event, now, out)
-        if self.due is not None and now >= self.due - _EARLY:
+        if not self._follow(events, now, out):
+            self._take_each(events, now, out)
+        due = self.due
+        if due is not None and now >= due - _EARLY:
             self._release(out)
-        if not out:
-            return b""
-        out.append(b"")
-        return _END.join(out)
+        return b"".join(out)
 
     def flush(self) -> bytes:
         """Return what is held."""
         out: list[bytes] = []
         self._release(out)
-        return b"".join([event + _END for event in out])
+        return b"".join(out)
 
-    def _take(self, event: bytes, now: float, out: list[bytes]) -> None:
-        """Hold the text of an event, or let it pass behind all that is held."""
-        if not self._hold(event, now, out):
-            self._release(out)
-            out.append(self._counted(event) if self._form.is_numbered else event)
+    def _take_each(self, events: bytes, now: float, out: list[bytes]) -> None:
+        """Hold the text of some events, or let them pass behind all that is held."""
+        pieces = _EVENTS(events)
+        for event in pieces:
+            if len(pieces) > 1 and self._follow(event, now, out):
+                continue
+            if not self._hold(event, now, out):
+                self._release(out)
+                out.append(self._counted(event) if self._form.is_numbered else event)
+
+    def _follow(self, event: bytes, now: float, out: list[bytes]) -> bool:
+        """Take an event of the text whose turn it is, if it is plainly like that text's latest.
+
+        It is the turn of the text that came next when the latest one had come before.
+        """
+        text = self._latest
+        if text is None:
+            return False
+        text = self._turns.get(text, text)
+        piece = text.next(event)
+        if not piece:
+            return False
+        self._latest = text
+        self._add(text, piece, now, out)
+        return True
 
     def _hold(self, event: bytes, now: float, out: list[bytes]) -> bool:
         """Take an event that brings text alone; return whether it is one."""
+        text = self._latest
         at = event.find(self._spelling.text)
         if at < 0 and (at := self._find_spaced(event)) < 0:
             return False
         at += len(self._spelling.text)
         end = event.find(b'"', at)
-        raw = event[at:end]
-        has_escapes = b"\\" in raw
-        if has_escapes:
+        if event[end - 1] == BACKSLASH:
             end = cast("re.Match[bytes]", _STRING.match(event, at)).end()
-            raw = event[at:end]
-        kind = self._kind(event[:at] + event[end:])
-        text = self._latest
+        kind = self._spelling.kind(event[:at] + event[end:])
         if text is None or kind != text.kind:
-            text = self._kinds[kind] if kind in self._kinds else self._learn(event, kind)
-        if text is None or not raw:
+            text = self._kinds[kind] if kind in self._kinds else self._learn(event, kind, out)
+        piece = "" if text is None else decode(event[at - 1 : end + 1])
+        if text is None or not piece:
             return False
-        if kind != text.kind:
+        if kind != text.kind and text.held:
             self._send(text, len(text.held), out)
-            text.kind = kind
+            self._drop(text)
+        text.note(event, at, end, kind, self._spelling)
+        if self._latest is not None:
+            self._turns[self._latest] = text
         self._latest = text
-        text.left, text.right = event[: at - 1], event[end + 1 :]
-        piece = _decode_text(b'"' + raw + b'"') if has_escapes else raw.decode()
         self._add(text, piece, now, out)
         return True
 
-    def _add(self, text: _Text, piece: str, now: float, out: list[bytes]) -> None:
+    def _add(self, text: Text, piece: str, now: float, out: list[bytes]) -> None:
         """Lay a piece to what is held of its text, and send what may go."""
         fresh = len(text.held)
         held = text.held = text.held + piece
         end = len(held) if len(held) > MOST_HELD else text.cuts.end(held, fresh)
-        if end:
-            self._send(text, end, out)
-        waiting = self._waiting
+        if fresh and not end:
+            return  # it waits with what has waited before
+        self._send(text, end, out)
         if not text.held:
             if fresh:
-                waiting.remove(text)
-        elif not fresh:
+                self._drop(text)
+            return
+        waiting = self._waiting
+        if not fresh:
             waiting.append(text)
-        if not waiting:
-            self.due = None
-        elif self.due is None or (end >= fresh > 0 and len(waiting) == 1):
+        if self.due is None or (end >= fresh > 0 and len(waiting) == 1):
             self.due = now + self._delay  # all that is held has just come
+
+    def _drop(self, text: Text) -> None:
+        """Wait no more for a text that has left."""
+        self._waiting.remove(text)
+        if not self._waiting:
+            self.due = None
 
     def _find_spaced(self, event: bytes) -> int:
         """Return where the text of an event stands if its JSON is written with spaces, else -1."""
-        spaced = _spelling(self._form.field, b": ")
+        spaced = spell(self._form.field, b": ", is_numbered=self._form.is_numbered)
         at = event.find(spaced.text)
         if at >= 0:
             self._spelling = spaced
         return at
 
-    def _kind(self, rest: bytes) -> bytes:
-        """Return an event without what may differ within its kind; its text is out already."""
-        _, padding, number = self._spelling
-        at = rest.find(padding)
-        if at >= 0:
-            at += len(padding)
-            rest = rest[:at] + rest[rest.find(b'"', at) :]
-        if self._form.is_numbered and (at := rest.find(number)) >= 0:
-            at += len(number)
-            rest = rest[:at] + rest[at:].lstrip(_DIGITS)
-        return rest
-
-    def _learn(self, event: bytes, kind: bytes) -> _Text | None:
+    def _learn(self, event: bytes, kind: bytes, out: list[bytes]) -> Text | None:
         """Return the text that a kind of events brings, None if it brings more than that.
 
         An event that opens its text passes as it is; later ones of its kind do not open it again.
@@ -206,28 +186,35 @@ class Buffer:
             told = self._form.read(event.partition(b"data: ")[2])
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             told = None
-        spelling = self._spelling
-        if told is None or event.count(spelling.text) > 1 or event.count(spelling.number) > 1:
+        if told is None or not self._spelling.is_plain(event):
             self._kinds[kind] = None
             return None
         text = self._texts.get(told.place)
         if text is None:
-            text = self._texts[told.place] = _Text(self._new_cuts())
+            if len(self._texts) >= _MOST_TEXTS:
+                self._forget(out)
+            text = self._texts[told.place] = Text(self._new_cuts())
         self._kinds[kind] = text
         return None if told.opens else text
 
-    def _send(self, text: _Text, end: int, out: list[bytes]) -> None:
+    def _forget(self, out: list[bytes]) -> None:
+        """Send all that is held, and forget whose it was."""
+        self._release(out)
+        self._texts.clear()
+        self._kinds.clear()
+        self._turns.clear()
+        self._latest = None
+
+    def _send(self, text: Text, end: int, out: list[bytes]) -> None:
         """Send so much of what is held of a text, as an event, if that is anything."""
         if not end:
             return
         piece, text.held = text.held[:end], text.held[end:]
         text.cuts.passed(piece)
-        event = text.left + _encode(piece) + text.right
-        number = self._spelling.number
-        if self._form.is_numbered and (at := event.find(number)) >= 0:
-            at += len(number)
-            rest = event[at:].lstrip(_DIGITS)
-            event = event[:at] + b"%d" % self._count(int(event[at : len(event) - len(rest)])) + rest
+        event = text.event(piece)
+        begin, stop = text.number
+        if begin < stop:
+            event = event[:begin] + b"%d" % self._count(event[begin:stop]) + event[stop:]
         out.append(event)
 
     def _release(self, out: list[bytes]) -> None:
@@ -237,9 +224,9 @@ class Buffer:
         self._waiting.clear()
         self.due = None
 
-    def _count(self, number: int) -> int:
+    def _count(self, number: int | bytes) -> int:
         """Return the number of the next event, which came with this one."""
-        told = number if self._number is None else self._number
+        told = int(number) if self._number is None else self._number
         self._number = told + 1
         return told
 
@@ -257,7 +244,7 @@ class Buffer:
             return event.replace(name + b"%d" % number, name + b"%d" % told)
         fields = _decode_fields(data)
         fields["sequence_number"] = msgspec.Raw(b"%d" % told)
-        return head + sign + _encode(fields)
+        return head + sign + _encode(fields) + END
 
 
 @dataclass(frozen=True, slots=True)

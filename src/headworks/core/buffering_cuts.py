@@ -102,11 +102,11 @@ class Sentences:
         is_open = fresh and held[fresh - 1] in _UNDECIDED
         if not is_open and _MARK.search(held, fresh) is None:
             return 0
-        start = max(len(held[:fresh].rstrip(_UNDECIDED)), fresh - _FAR_BACK)
         line_at = held.rfind("\n") + 1
         fence = _after(self._fence, self._line + held[:line_at]) if line_at else self._fence
         if fence or _may_be_fence(held[line_at:] if line_at else self._line + held):
             return line_at
+        start = max(len(held[:fresh].rstrip(_UNDECIDED)), fresh - _FAR_BACK)
         for found in _SENTENCE.finditer(held, max(line_at, start)):
             if found["stop"] is None or _is_end(held, found):
                 line_at = found.end()

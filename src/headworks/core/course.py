@@ -50,8 +50,8 @@ class Course(msgspec.Struct):
 
     def end(self, now: float) -> float:
         """Return the seconds that were waited, when no attempt waits any more."""
-        self.under_way -= 1
-        return 0.0 if self.under_way else now - self._since
+        self.under_way = left = self.under_way - 1
+        return 0.0 if left else now - self._since
 
     def judge(self, route: Route, error: BaseException) -> None:
         """Let a call go on where a fallback's model cannot take it; the first route's is final."""
@@ -64,7 +64,7 @@ class Course(msgspec.Struct):
         # Its frames hold what came of the answer, which may be large, for as long as the course.
         self.failures.append(error.with_traceback(None))
         if is_load(error):
-            self.way.hurt.add(route.upstream)
+            self.way.hurt |= {route.upstream}
         if symptom(error) == "pause":
             self.way.limited += (route,)
 

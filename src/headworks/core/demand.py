@@ -3,6 +3,8 @@
 import re
 from typing import TYPE_CHECKING, Final
 
+import msgspec
+
 from headworks.core.tokens import count_request, guess, output_bound
 from headworks.types import Request, Usage
 
@@ -25,7 +27,7 @@ _RESPONSE, _RESPONSE_WITH_TOOLS = 20, 220
 _MESSAGE = 5
 
 
-class Demand:
+class Demand(msgspec.Struct, eq=False):
     """One request, and so many tokens as the provider charges when it admits a call.
 
     A chat is charged by its characters and its bound for the answer, a response by its input and
@@ -33,41 +35,40 @@ class Demand:
     learned by the bucket.
 
     Attributes:
-        kind: The path by which is learned what such requests are charged.
+        request: Its path is that by which is learned what such requests are charged.
+        counted: The tokens that are charged, before anything is learned; None before they are asked
+            for.
         told: The charge as the provider has told it, None before it has.
         line: Where the call waits, None where it does not.
         place: Its place there.
     """
 
-    __slots__ = ("_estimate", "_request", "_tokens", "kind", "line", "place", "told")
-
-    def __init__(self, request: Request, estimate: Usage) -> None:
-        self._request, self._estimate = request, estimate
-        self._tokens: float | None = None
-        self.kind = request.path
-        self.told: float | None = None
-        self.line: Bucket | None = None
-        self.place: Place | None = None
+    request: Request
+    _estimate: Usage
+    told: float | None = None
+    line: "Bucket | None" = None
+    place: "Place | None" = None
+    counted: float | None = None
 
     @property
     def tokens(self) -> float:
         """The tokens that are charged, before anything is learned; counted when first asked for."""
-        if self._tokens is None:
-            self._tokens = float(self._count()) if self.kind in _COUNTED else 0.0
-        return self._tokens
+        if self.counted is None:
+            self.counted = self._count() if self.request.path in _COUNTED else 0.0
+        return self.counted
 
     def leave(self) -> None:
         """Give up the place in a line, if there is one. Idempotent."""
         if self.line is not None:
             self.line.leave(self)
 
-    def _count(self) -> int:
-        request, fields = self._request, self._request.fields
-        counted = self._estimate.input
+    def _count(self) -> float:
+        request, fields = self.request, self.request.fields
+        counted = float(self._estimate.input)
         if _ATTACHED.search(request.content):
             counted = count_request(fields, guess)  # what is attached is not charged as text
-        if self.kind == "/v1/responses":
-            return counted + (_RESPONSE_WITH_TOOLS if fields.get("tools") else _RESPONSE)
-        if self.kind == "/v1/chat/completions":
+        if request.path == "/v1/chat/completions":
             return counted + _MESSAGE + (output_bound(fields) or 0)
+        if request.path == "/v1/responses":
+            return counted + (_RESPONSE_WITH_TOOLS if fields.get("tools") else _RESPONSE)
         return counted

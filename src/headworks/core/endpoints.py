@@ -71,6 +71,7 @@ _KNOWN = {
     "/v1/moderations": Endpoint("moderations", "opaque", _POST, repeatable=True, is_free=True),
     "/v1/models": Endpoint("models", methods=frozenset({"GET", "HEAD"})),
 }
+_FOUND = {(method, path): known for path, known in _KNOWN.items() for method in known.methods}
 _RESPONSE = re.compile(r"/v1/responses/[^/]+")
 _COUNTING = frozenset({"/v1/responses/input_tokens"})
 _LATER = frozenset({"realtime", "live", "chatkit"})
@@ -127,6 +128,9 @@ def endpoint(method: str, path: str) -> Endpoint:
     Raises:
         MethodNotAllowed: The endpoint does not answer to `method`.
     """
+    known = _FOUND.get((method, path))
+    if known is not None:
+        return known
     known = _KNOWN.get(path)
     if known is None:
         name = path.split("/", 3)[2]
@@ -211,6 +215,17 @@ def is_work(request: Request) -> bool:
     if kind.is_free or kind.bills_later or path.endswith("/cancel"):
         return False
     return kind.name not in _KEEPERS or _WORK.fullmatch(path) is not None
+
+
+def is_billed(request: Request) -> bool:
+    """Return whether the usage in the answer is this request's own.
+
+    What is read, cancelled or deleted later repeats the usage of the request that made it.
+    """
+    if request.method != "POST" or request.model:
+        return request.method == "POST"
+    names_nothing_readable = bool(request.content or request.upload is not None)
+    return (names_nothing_readable and not request.fields) or is_work(request)
 
 
 def waits(timeouts: Timeouts, request: Request) -> Timeouts:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal, assert_never
 
-from headworks.core.pricing import Price, cost, covers
+from headworks.core.pricing import Price, assess
 from headworks.types import Route, Usage
 
 Strategy = Literal["order", "weighted", "least_latency", "cheapest"]
@@ -105,6 +105,7 @@ def _by_price(
 ) -> list[Member]:
     def rank(member: Member) -> float:
         known = price(member.routes[0].model)
-        return math.inf if known is None or not covers(known, estimate) else cost(known, estimate)
+        spent = None if known is None else assess(known, estimate)[0]
+        return math.inf if spent is None else spent
 
     return sorted(members, key=rank)

@@ -67,17 +67,63 @@ def check_coding(fields: Mapping[bytes, bytes]) -> None:
         raise UnsupportedMediaType("Send the body as it is: content-encoding is not accepted.")
 
 
-def read_request(
-    method: str,
-    path: str,
-    query: bytes,
-    headers: Sequence[tuple[bytes, bytes]],
-    body: bytes | Upload,
-) -> Request:
-    """Return the request; header names are in lower case, `path` is as sent, without its query.
+class Opening(NamedTuple):
+    """What the head of a request says; the same may open many requests.
+
+    Attributes:
+        path: Normalised, without its query.
+        headers: What may go on to an upstream.
+        is_json: Whether the body says that it is JSON.
+        patience: Seconds that the caller waits for a whole answer, None when it does not say;
+            `stream_patience` for a stream.
+    """
+
+    method: str
+    path: str
+    query: bytes
+    kind: Endpoint
+    headers: Headers
+    is_json: bool
+    tags: Tags
+    patience: float | None
+    stream_patience: float | None
+    buffering: Buffering
+
+    def request(self, body: bytes | Upload) -> Request:
+        """Return the request that consists of this head and a body.
+
+        Raises:
+            CallerError: The body is not acceptable, or not of an acceptable type.
+        """
+        method, path, query, kind, headers, is_json, tags, patience, streamed, buffering = self
+        at: _At = None
+        fields: Mapping[str, Any]
+        if is_json and isinstance(body, bytes):
+            fields = _fields(kind, method, body)
+        elif kind.takes_model and method == "POST":
+            raise UnsupportedMediaType(
+                "Send the body as JSON, with content-type: application/json."
+            )
+        else:
+            at, fields = _form(path, headers, body)
+        timeout = streamed if fields.get("stream") is True else patience
+        if kind.takes_model and isinstance(body, bytes):  # most calls, whose model is in their JSON
+            return Request(
+                method, path, query, headers, body, fields, tags, timeout, buffering=buffering
+            )
+        held, upload = (body, None) if isinstance(body, bytes) else (b"", body)
+        model = _model(path, query, fields)
+        more: _More = {"upload": upload, "model_at": at, "is_admin": kind.is_admin}
+        return Request(method, path, query, headers, held, fields, tags, timeout, model, **more)
+
+
+def read_head(
+    method: str, path: str, query: bytes, headers: Sequence[tuple[bytes, bytes]]
+) -> Opening:
+    """Return what a head says; header names are in lower case, `path` is as sent, without its query.
 
     Raises:
-        CallerError: The path, method, content type, body or one of our headers is not acceptable.
+        CallerError: The path, method, coding or one of our headers is not acceptable.
     """
     path = normalise(path)
     kind = endpoint(method, path)
@@ -86,28 +132,36 @@ def read_request(
     steering = dict(compress(headers, uses.steering)) if uses.steering else _NONE
     ours = _ours(compress(headers, uses.ours)) if uses.ours else _NONE
     check_coding(steering)
-    tags = _tags(ours) if ours else _NO_TAGS
-    at: _At = None
-    fields: Mapping[str, Any]
-    if isinstance(body, bytes) and _is_json(forwarded):
-        fields = _fields(kind, method, body)
-    elif kind.takes_model and method == "POST":
-        raise UnsupportedMediaType("Send the body as JSON, with content-type: application/json.")
-    else:
-        at, fields = _form(path, forwarded, body)
-    timeout = _timeout(ours, steering, streamed=fields.get("stream") is True)
-    buffering = _buffering(ours[b"buffer"]) if b"buffer" in ours else AS_OTHERS_SAY
-    if kind.takes_model and isinstance(body, bytes):  # most calls, whose model is in their JSON
-        return Request(
-            method, path, query, forwarded, body, fields, tags, timeout, buffering=buffering
-        )
-    held, upload = (body, None) if isinstance(body, bytes) else (b"", body)
-    model = _model(path, query, fields)
-    more: _More = {"upload": upload, "model_at": at, "is_admin": kind.is_admin}
-    return Request(method, path, query, forwarded, held, fields, tags, timeout, model, **more)
+    return Opening(
+        method,
+        path,
+        query,
+        kind,
+        forwarded,
+        _is_json(forwarded),
+        _tags(ours) if ours else _NO_TAGS,
+        _timeout(ours, steering, streamed=False),
+        _timeout(ours, steering, streamed=True),
+        _buffering(ours[b"buffer"]) if b"buffer" in ours else AS_OTHERS_SAY,
+    )
 
 
-def read_head(method: str, path: str) -> Request:
+def read_request(
+    method: str,
+    path: str,
+    query: bytes,
+    headers: Sequence[tuple[bytes, bytes]],
+    body: bytes | Upload,
+) -> Request:
+    """Return the request that a head, as `read_head` takes it, and a body make.
+
+    Raises:
+        CallerError: One of them is not acceptable.
+    """
+    return read_head(method, path, query, headers).request(body)
+
+
+def unread_request(method: str, path: str) -> Request:
     """Return what is known of a request whose body nobody reads.
 
     Raises:

@@ -10,15 +10,17 @@ MOST = 256
 """Answers that one function remembers; then it begins anew."""
 
 
-class _Memo(dict[_Key, _Answer]):
-    __slots__ = ("_answer",)
+class Memo(dict[_Key, _Answer]):
+    """The answers of a function, found without a call of ours where they are known."""
 
-    def __init__(self, answer: Callable[[_Key], _Answer]) -> None:
+    __slots__ = ("_answer", "_most")
+
+    def __init__(self, answer: Callable[[_Key], _Answer], most: int = MOST) -> None:
         super().__init__()
-        self._answer = answer
+        self._answer, self._most = answer, most
 
     def __missing__(self, key: _Key) -> _Answer:
-        if len(self) >= MOST:
+        if len(self) >= self._most:
             self.clear()
         answer = self[key] = self._answer(key)
         return answer
@@ -29,4 +31,4 @@ def remembered(answer: Callable[[_Key], _Answer]) -> Callable[[_Key], _Answer]:
 
     An answer that is known takes a quarter of the time that it takes `functools.lru_cache`.
     """
-    return _Memo(answer).__getitem__
+    return Memo(answer).__getitem__

@@ -14,7 +14,7 @@ import hashlib
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import astuple, dataclass, field
-from typing import Annotated, cast
+from typing import Annotated, Literal, cast
 
 import msgspec
 
@@ -70,6 +70,7 @@ class Price:
         long: Rates by service tier for requests of more than `above` input tokens.
         is_bound: Whether text, audio and images have rates of their own, and these the dearest.
         version: Names these numbers: equal prices have equal versions.
+        measures: What it bills by: see `core.measures`; "token" unless that is only something else.
     """
 
     tiers: Mapping[str, Rates]
@@ -77,18 +78,15 @@ class Price:
     above: int = 272_000
     is_bound: bool = False
     version: str = field(init=False, compare=False)
-
-    @property
-    def measures(self) -> frozenset[str]:
-        """What it bills by: see `core.measures`; "token" unless that is only something else."""
-        others = MEASURES.intersection(self.tiers)
-        standard = self.tiers["default"]
-        return others | {USUAL} if standard.input or standard.output or not others else others
+    measures: frozenset[str] = field(default=frozenset(), init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         tables = [sorted((k, astuple(v)) for k, v in t.items()) for t in (self.tiers, self.long)]
         numbers = repr((tables, self.above, self.is_bound)).encode()
         object.__setattr__(self, "version", hashlib.sha256(numbers).hexdigest()[:12])
+        others, standard = MEASURES.intersection(self.tiers), self.tiers["default"]
+        is_usual = standard.input or standard.output or not others
+        object.__setattr__(self, "measures", others | {USUAL} if is_usual else others)
 
 
 def flat_price(
@@ -110,10 +108,27 @@ def covers(price: Price, usage: Usage) -> bool:
     """Return whether a price says what such a usage costs: seconds are not tokens."""
     if usage.tier in MEASURES:
         return usage.tier in price.tiers
-    standard = price.tiers["default"]
-    if standard.input or standard.output or not (usage.input or usage.output):
-        return True
-    return MEASURES.isdisjoint(price.tiers)
+    return USUAL in price.measures or not (usage.input or usage.output)
+
+
+def assess(price: Price, usage: Usage) -> tuple[int | None, tuple[str, ...]]:
+    """Return the `cost`, None where nothing `covers` the usage, and `anomalies`: all in one look."""
+    tiers, whole, output = price.tiers, usage.input, usage.output
+    rates, standard = tiers.get(usage.tier), tiers["default"]
+    if (
+        rates is None
+        or not (standard.input or standard.output)
+        or usage.written
+        or usage.written_12h
+        or (price.long and whole > price.above)
+        or price.is_bound
+        or not (0 <= usage.cached <= whole <= PLAUSIBLE)
+        or not (0 <= usage.reasoning <= output <= PLAUSIBLE)
+    ):
+        return (cost(price, usage) if covers(price, usage) else None), anomalies(usage, price)
+    cached = usage.cached
+    total = (whole - cached) * rates.input + cached * rates.cached + output * rates.output
+    return -(-total // MILLION), ()
 
 
 def cost(price: Price, usage: Usage) -> int:
@@ -129,8 +144,6 @@ def cost(price: Price, usage: Usage) -> int:
 
 
 def _cost(rates: Rates, usage: Usage) -> int:
-    if usage.input >= 0 <= usage.reasoning <= usage.output and not (usage.cached or usage.written):
-        return -(-(usage.input * rates.input + usage.output * rates.output) // MILLION)
     whole = max(usage.input, 0)
     written = min(max(usage.written, 0), whole)
     long = min(max(usage.written_12h, 0), written)
@@ -259,8 +272,33 @@ class _Plain(msgspec.Struct):
     completion_tokens_details: _Written | None = None
 
 
+class _PlainChoice(msgspec.Struct):
+    finish_reason: Literal["stop", "length", "tool_calls", "function_call"] | None = None
+
+
+class _PlainAnswer(msgspec.Struct):
+    usage: _Plain
+    choices: list[_PlainChoice] = []
+    service_tier: Literal["default"] | None = None
+    error: None = None
+    status: None = None
+    incomplete_details: None = None
+
+
 _decode_plain = msgspec.json.Decoder(_Plain).decode
+_decode_answer = msgspec.json.Decoder(_PlainAnswer).decode
 _NOTHING_READ, _NOTHING_WRITTEN = _Read(), _Written()
+
+
+def plain_usage(answer: bytes) -> Usage | None:
+    """Return the usage of a whole chat answer in which nothing is odd, None for any other.
+
+    One that tells of an error, of a status or of a content filter is another one.
+    """
+    try:
+        return _sound(_decode_answer(answer).usage)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
 
 
 def _plain(content: bytes | bytearray, tier: object) -> Usage | None:
@@ -268,9 +306,13 @@ def _plain(content: bytes | bytearray, tier: object) -> Usage | None:
     if tier not in _PLAIN_TIERS:
         return None
     try:
-        report = _decode_plain(content)
+        return _sound(_decode_plain(content))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
+
+
+def _sound(report: _Plain) -> Usage | None:
+    """Return what a report says, None where it contradicts itself."""
     whole, output = report.prompt_tokens, report.completion_tokens
     read = report.prompt_tokens_details or _NOTHING_READ
     written = report.completion_tokens_details or _NOTHING_WRITTEN
@@ -280,11 +322,8 @@ def _plain(content: bytes | bytearray, tier: object) -> Usage | None:
         and written.reasoning_tokens <= output
         and report.total_tokens <= whole + output
     )
-    if not is_plain:
-        return None
-    return Usage(
-        whole, output, read.cached_tokens, read.cache_write_tokens, written.reasoning_tokens
-    )
+    counts = read.cached_tokens, read.cache_write_tokens, written.reasoning_tokens
+    return Usage(whole, output, *counts) if is_plain else None
 
 
 @dataclass(frozen=True, slots=True)

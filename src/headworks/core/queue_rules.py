@@ -54,10 +54,9 @@ class QueueStatistics:
 def rank_of(call: Call) -> int:
     """Return a call's priority as a number, 0 the highest: the lower of the key's and its own."""
     own, caller = call.request.tags.priority, call.caller
-    given = "interactive" if caller is None else caller.priority
-    if own == given:
+    if caller is None or own == caller.priority:
         return _RANKS[own]
-    return max(_RANKS[own], _RANKS[given])
+    return max(_RANKS[own], _RANKS[caller.priority])
 
 
 def is_cured(error: BaseException) -> TypeIs[RateLimited | ParallelLimited]:

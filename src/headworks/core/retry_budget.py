@@ -26,21 +26,15 @@ class RetryBudget:
 
     Attributes:
         rules: May be replaced at any time.
+        deposit: Notes a request that is no retry, `withdraw` a retry that is really made.
     """
 
-    __slots__ = ("_requests", "_retries", "rules")
+    __slots__ = ("_requests", "_retries", "deposit", "rules", "withdraw")
 
     def __init__(self, rules: BudgetRules) -> None:
         self.rules = rules
         self._requests, self._retries = Tally(SECONDS), Tally(SECONDS)
-
-    def deposit(self, now: float) -> None:
-        """Note a request that is no retry."""
-        self._requests.add(now)
-
-    def withdraw(self, now: float) -> None:
-        """Note a retry that is really made."""
-        self._retries.add(now)
+        self.deposit, self.withdraw = self._requests.add, self._retries.add
 
     def left(self, now: float) -> int:
         """Return how many retries are allowed at this moment."""

@@ -44,6 +44,9 @@ class SSEDecoder:
         if self._after_cr or b"\r" in chunk:
             chunk = self._with_lf(chunk)
         buffer = self._buffer
+        if self._begun and not buffer and chunk.endswith(_END) and len(chunk) <= self._bound:
+            blocks = chunk[:-2].split(_END)  # whole events, as most chunks are
+            return [event for block in blocks if (event := _event(block)) is not None]
         buffer += chunk
         if not self._begun and not self._start():
             return []

@@ -104,7 +104,7 @@ class Stream:
         """Return what the caller gets for `events`."""
         out: list[bytes] = []
         for name, data in events:
-            if self.is_over:
+            if self.ending is not None or self.error is not None:
                 break
             if data[:6] == b"[DONE]":
                 self._done(name)
@@ -136,7 +136,7 @@ class Stream:
         The caller gets them as they came, and puts them together. What stands for them meanwhile
         is no character.
         """
-        piece = self._read(name, _HALF.sub(rb"\\ufffe", data))
+        piece = self._read(name, without_halves(data))
         if piece is not None:
             for half in halves:
                 piece = piece.replace(b"\\ufffe", half, 1)
@@ -170,8 +170,7 @@ class Stream:
 
 def is_given(raw: msgspec.Raw) -> bool:
     """Return whether a field is there and not null."""
-    value = bytes(raw)
-    return value not in {b"", b"null"}
+    return raw is not NOTHING and bytes(raw) not in {b"", b"null"}
 
 
 class Opaque(msgspec.Struct):
@@ -187,6 +186,11 @@ _decode_opaque = msgspec.json.Decoder(Opaque).decode
 def _one_line(data: bytes) -> bytes:
     """Join JSON that was sent over several lines; a line end inside a string stays malformed."""
     return data.replace(b"\n", b" ") if is_json(data) else data
+
+
+def without_halves(data: bytes) -> bytes:
+    """Return JSON with U+FFFE, which is no character, in place of each half of one."""
+    return _HALF.sub(rb"\\ufffe", data)
 
 
 def is_json(data: bytes) -> bool:

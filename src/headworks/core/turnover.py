@@ -44,7 +44,8 @@ class Turnover:
         medians = self._medians
         median = medians.get(model)
         if median is not None:
-            medians[model] = max(_LEAST, median * (_UP if seconds > median else _DOWN))
+            median *= _UP if seconds > median else _DOWN
+            medians[model] = max(_LEAST, median)
         elif len(medians) < _MODELS:
             medians[model] = seconds
 

@@ -21,6 +21,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
+import msgspec
+
 from headworks.core.demand import Demand
 from headworks.core.upstream_level import Level, Sample
 from headworks.core.upstream_signs import MINUTE, REQUESTS, TOKENS, Measure, Reading, Told
@@ -76,7 +78,7 @@ class Place:
         self.is_open = True
 
 
-class Slip:
+class Slip(msgspec.Struct):
     """What a call took when it went.
 
     Attributes:
@@ -85,11 +87,11 @@ class Slip:
         is_refused: Whether the provider did not take them.
     """
 
-    __slots__ = ("demand", "is_refused", "number", "sent", "tokens")
-
-    def __init__(self, demand: Demand, number: int, tokens: float, sent: list[float]) -> None:
-        self.demand, self.number, self.tokens, self.sent = demand, number, tokens, sent
-        self.is_refused = False
+    demand: Demand
+    number: int
+    tokens: float
+    sent: tuple[float, float]
+    is_refused: bool = False
 
 
 class Bucket:
@@ -110,7 +112,7 @@ class Bucket:
         self.levels: tuple[Level, ...] = ()
         self.waiting = 0
         self._line, self._held, self._gone = deque[Place](), 0.0, (0.0, 0.0)
-        self._sent = [0.0, 0.0]
+        self._sent = 0.0, 0.0
         self._factors: dict[str, float] = {}
         self._number, self._heard = 0, (-1.0, 0)
         self._credit: int | None = None
@@ -137,18 +139,19 @@ class Bucket:
 
     def cost(self, demand: Demand) -> float:
         """Return the tokens that a call is going to be charged."""
-        if demand.told is not None:
-            return demand.told
-        return demand.tokens * self._factors.get(demand.kind, 1.0)
+        if (told := demand.told) is not None:
+            return told
+        tokens = demand.counted if demand.counted is not None else demand.tokens
+        return tokens * self._factors.get(demand.request.path, 1.0) if self._factors else tokens
 
     def wait(self, demand: Demand, now: float) -> float:
         """Return the seconds until the call may go, 0.0 where it may now; changes nothing."""
         ahead = self.ahead(demand) if self.waiting else _NONE
         needs, longest = (1.0, self.cost(demand)), 0.0
         for level in self.levels:
-            measure = level.measure
-            wait = level.wait(needs[measure], ahead[measure], now)
-            longest = max(longest, wait)
+            need, before = needs[level.measure], ahead[level.measure]
+            if need + before > level.left - level.kept:
+                longest = max(longest, level.wait(need, before, now))
         return longest if self._credit is None else max(longest, self._rest(now))
 
     def ahead(self, demand: Demand | None) -> tuple[float, float]:
@@ -188,13 +191,14 @@ class Bucket:
 
     def take(self, demand: Demand, now: float) -> Slip:
         """Let a call go."""
-        demand.leave()
+        if demand.line is not None:
+            demand.leave()
         tokens = self.cost(demand)
         self._take(1.0, tokens, now)
-        self._number += 1
+        self._number = number = self._number + 1
         if self._credit is not None:
             self._try(now)
-        return Slip(demand, self._number, tokens, self._sent.copy())
+        return Slip(demand, number, tokens, self._sent)
 
     def give_back(self, slip: Slip, now: float) -> None:
         """Take back what a call took that was never sent."""
@@ -228,7 +232,7 @@ class Bucket:
         """Learn from the refusal of a call: its tokens were not taken."""
         if slip is not None:
             self._take(0.0, -slip.tokens, now)
-            slip.sent[1] -= slip.tokens
+            slip.sent = slip.sent[0], slip.sent[1] - slip.tokens
             slip.is_refused = True
         self._read(slip, begun, found, now)
         if said is None:
@@ -305,10 +309,10 @@ class Bucket:
         self._forget(now)
 
     def _take(self, requests: float, tokens: float, now: float) -> None:
-        self._sent[0] += requests
-        self._sent[1] += tokens
+        amounts = requests, tokens
+        self._sent = self._sent[0] + requests, self._sent[1] + tokens
         for level in self.levels:
-            amount = tokens if level.measure == TOKENS else requests
+            amount = amounts[level.measure]
             if abs(amount) <= level.limit or not level.is_learned:  # else it is refused anyway
                 level.take(amount, now)
 
@@ -318,8 +322,8 @@ class Bucket:
         if observed is None or demand.tokens <= 0 or slip.is_refused:
             return
         ratio = max(_LEAST, min(_MOST, observed / demand.tokens))
-        factor = self._factors.get(demand.kind, 1.0)
-        self._factors[demand.kind] = (1 - _MEMORY) * factor + _MEMORY * ratio
+        factor = self._factors.get(demand.request.path, 1.0)
+        self._factors[demand.request.path] = (1 - _MEMORY) * factor + _MEMORY * ratio
 
     def _level(self, reading: Reading, now: float) -> Level:
         """Return the limit that the fields of an answer speak of."""

@@ -53,9 +53,11 @@ class Level:
         said: When the provider last spoke of it.
         is_confirmed: Whether the period is known, and not only guessed.
         leak: Units a second that others use.
+        left: What was left when something was last taken, or learned; `kept` of it is left alone at
+            most, so that it can be told at a glance where there is room.
     """
 
-    __slots__ = ("_base", "_miss", "_seen", "_value", "is_confirmed", "is_learned", "leak", "limit", "measure", "period", "said", "speed")  # fmt: skip
+    __slots__ = ("_base", "_miss", "_seen", "is_confirmed", "is_learned", "kept", "leak", "left", "limit", "measure", "period", "said", "speed")  # fmt: skip
 
     def __init__(
         self, measure: Measure, limit: float, period: float, now: float, *, is_learned: bool
@@ -64,7 +66,9 @@ class Level:
         self.is_learned, self.said, self.leak = is_learned, now, 0.0
         self.is_confirmed = False
         self.speed = limit / period
-        self._value, self._seen = limit, now
+        self.left: float = limit
+        self.kept: float = _MOST_SPARE * limit
+        self._seen = now
         self._miss = 0.0
         self._base: Sample | None = None
 
@@ -77,12 +81,12 @@ class Level:
         if not self.is_learned:
             return 0.0
         usual = min(_SPARE_SHARE * self.limit, _SPARE_SECONDS * self.speed)
-        return min(usual + self._miss, _MOST_SPARE * self.limit)
+        return min(usual + self._miss, self.kept)
 
     def value(self, now: float) -> float:
         """Return what is left."""
         seconds = now - self._seen
-        level = self._value + seconds * self.speed if seconds > 0.0 else self._value
+        level = self.left + seconds * self.speed if seconds > 0.0 else self.left
         if self.leak:
             level -= max(0.0, min(now, self.said + _NEWS) - self._seen) * self.leak
         if level > self.limit:
@@ -95,8 +99,8 @@ class Level:
         What is larger than the provider's limit is for the provider to refuse, at once. What is
         larger than the operator's waits until the bucket is full, and leaves a debt.
         """
-        if need + ahead <= self._value - _MOST_SPARE * self.limit:
-            return 0.0  # what has flowed in since does not matter
+        if need + ahead <= self.left - self.kept:
+            return 0.0
         if need > self.limit and self.is_learned:
             return 0.0
         brim = _BRIM * self.limit
@@ -111,15 +115,19 @@ class Level:
 
     def take(self, amount: float, now: float) -> None:
         """Take so much; a negative amount gives back."""
-        left = self.value(now) - amount
-        self._value, self._seen = min(self.limit, left), now
+        limit, seconds = self.limit, now - self._seen
+        if self.leak or seconds < 0.0:
+            left = self.value(now)
+        elif (left := self.left + seconds * self.speed) > limit:
+            left = limit
+        self.left, self._seen = min(limit, left - amount), now
 
     def bound(self, limit: float, now: float) -> None:
         """Follow another limit from now on: what is left of it changes by as much."""
         if limit != self.limit:
             value, more = self.value(now), limit - self.limit
-            self.limit, self.speed = limit, limit / self.period
-            self._value, self._seen = min(limit, value + max(0.0, more)), now
+            self.limit, self.speed, self.kept = limit, limit / self.period, _MOST_SPARE * limit
+            self.left, self._seen = min(limit, value + max(0.0, more)), now
             self._base = None
 
     def correct(self, sample: Sample, sent: float, now: float, *, is_exact: bool = False) -> None:
@@ -137,7 +145,7 @@ class Level:
         if not is_first:
             self._miss = max(self._miss, ours - theirs)
         rises = theirs > ours and not is_first and not is_exact
-        self._value, self._seen = (ours + (theirs - ours) / 2 if rises else theirs), now
+        self.left, self._seen = (ours + (theirs - ours) / 2 if rises else theirs), now
 
     def observed(self, sample: Sample) -> float | None:
         """Return what has gone since the last sample, None if that was full or is not known."""

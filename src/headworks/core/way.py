@@ -1,7 +1,11 @@
 """The way of one call through its routes: which is next, after which failure."""
 
+from typing import Final
+
 from headworks.errors import Failure
 from headworks.types import Plan, Route
+
+_NOWHERE: Final[frozenset[str]] = frozenset()
 
 
 class Way:
@@ -16,14 +20,15 @@ class Way:
         has_moved: Whether it is no longer where it began.
     """
 
+    __slots__ = ("_gone", "_left", "_on", "has_moved", "hurt", "limited", "route")
+
     def __init__(self, plan: Plan) -> None:
-        self.route: Route = plan.routes[0]
+        routes = plan.routes
+        self.route: Route = routes[0]
         self.has_moved = False
-        self.hurt: set[str] = set()
+        self.hurt: frozenset[str] = _NOWHERE
         self.limited: tuple[Route, ...] = ()
-        self._left = plan.routes[1:]
-        self._gone = [self.route]
-        self._on = dict(plan.on)
+        self._left, self._gone, self._on = routes[1:], routes[:1], plan.on
 
     @property
     def has_other(self) -> bool:
@@ -50,7 +55,8 @@ class Way:
 
         Where the failure is final no other route helps, so that these are all that is left.
         """
-        routes = [one for one in self._on.pop(failure, ()) if one not in self._gone]
+        routes = self.leads_on(failure)
+        self._on = {other: ways for other, ways in self._on.items() if other != failure}
         if not routes:
             return False
         rest = () if is_final else (one for one in self._left if one not in routes)
@@ -65,12 +71,12 @@ class Way:
     def fork(self, route: Route) -> None:
         """Ask one of the routes left as well as the present one."""
         self._left = tuple(one for one in self._left if one != route)
-        self._gone.append(route)
+        self._gone += (route,)
         self.has_moved = True
 
     def move(self) -> None:
         """Go on to the next route."""
         self.route, *left = self._left
         self._left = tuple(left)
-        self._gone.append(self.route)
+        self._gone += (self.route,)
         self.has_moved = True

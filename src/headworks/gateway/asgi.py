@@ -1,8 +1,11 @@
 """The data plane: an ASGI application that carries every request under /v1/ through the engine."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any
+
+import msgspec
+from typing_extensions import override
 
 from headworks.core.intake import (
     check_coding,
@@ -11,30 +14,19 @@ from headworks.core.intake import (
     presented_key,
     read_head,
     read_request,
+    unread_request,
 )
 from headworks.engine import Engine
-from headworks.errors import (
-    InvalidRequest,
-    Unauthenticated,
-    UploadIncomplete,
-    WebSocketUnsupported,
-)
-from headworks.gateway.exchange import DEPARTURE
+from headworks.errors import Unauthenticated, UploadIncomplete, WebSocketUnsupported
+from headworks.gateway.faces import Direct
 from headworks.gateway.pages import Pages
 from headworks.gateway.websocket import serve_socket
+from headworks.gateway.wire import AsgiWire, Receive, Scope, Send, Wire
 from headworks.ports import Keys
 from headworks.types import Presence, Request, Response, Secret
 from headworks.uploads import PassingUpload, Room, begin, too_large
 
-Scope = MutableMapping[str, Any]
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-
-_BODILESS = frozenset({204, 304})
 _NO_PAGES = Pages()
-_LONGEST_NUMBER = 20
-"""Digits of a content-length; what has more is no length."""
 _SHORT = 16 * 1024
 """Bytes of a body that is mostly here with its head."""
 
@@ -44,7 +36,7 @@ def _most_upload() -> int:
     return 512_000_000
 
 
-class Gateway:
+class Gateway(Direct):
     """Serves the engine over HTTP. Wrap it in any ASGI middleware you like.
 
     `engine` is asked for each request, so that a reloaded configuration takes effect at once.
@@ -74,58 +66,69 @@ class Gateway:
             return
         if scope["type"] != "http":
             raise RuntimeError(f"headworks serves HTTP; it knows no {scope['type']}")
-        exchange = _Exchange(scope["method"], receive, send)
+        await self.carry(AsgiWire(scope, receive, send))
+
+    @override
+    async def carry(self, exchange: Wire) -> None:
+        """Answer a request; end early, without an error, when its caller hangs up."""
+        task, engine = asyncio.current_task(), self._engine()
+        assert task is not None  # noqa: S101 - ASGI applications run in tasks
+        visit = _Visit(exchange, task, Presence())
         try:
-            await self._answer(self._engine(), scope, exchange)
+            try:
+                request, key = self._known(exchange) or await self._read(visit, engine.keys)
+                exchange.on_departure(visit.leave)
+                async with engine.call(request, key, visit.presence) as response:
+                    await visit.respond(response)
+            except Exception as error:
+                if visit.has_begun and not visit.presence.is_gone:
+                    raise  # too late for an answer: the connection breaks, which says the same
+                await visit.refuse(engine, error)
         except asyncio.CancelledError:
-            if not exchange.is_cut or exchange.task.uncancel():
+            if not visit.is_cut or visit.task.uncancel():
                 raise  # somebody else wants an end of this
         finally:
-            exchange.close()
+            visit.close()
 
-    async def _answer(self, engine: Engine, scope: Scope, exchange: "_Exchange") -> None:
-        try:
-            key = presented_key(scope["headers"])
-            request = await self._read(scope, exchange, engine.keys, key)
-            exchange.watch(scope)
-            async with engine.call(request, key, exchange.presence) as response:
-                await exchange.respond(response)
-        except Exception as error:
-            if isinstance(error, UploadIncomplete) and exchange.presence.is_gone:
-                return
-            if exchange.has_begun and not exchange.presence.is_gone:
-                raise  # too late for an answer: the connection breaks, which says the same
-            await exchange.respond(engine.refusal(error))
+    def _known(self, wire: Wire) -> tuple[Request, Secret | None] | None:
+        """Return a short request that is all here, if its head came before on its connection."""
+        meaning = wire.head.meaning
+        if meaning is None or _is_long(wire) or (body := wire.whole()) is None:
+            return None
+        most = self._max_body()
+        if len(body) > most:
+            raise too_large(most)
+        opening, key = meaning
+        return opening.request(body), key
 
-    async def _read(
-        self, scope: Scope, exchange: "_Exchange", keys: Keys, key: Secret | None
-    ) -> Request:
+    async def _read(self, visit: "_Visit", keys: Keys) -> tuple[Request, Secret | None]:
         """Return the request; of one by nobody who may call, no more than its head."""
-        headers: list[tuple[bytes, bytes]] = scope["headers"]
-        told = dict(headers)
-        raw: bytes = scope.get("raw_path") or scope["path"].encode()
-        path = raw.decode("latin-1")
-        if _is_long(told) and not _is_known(keys, key):
-            return read_head(scope["method"], path)
+        head = visit.wire.head
+        told = dict(head.fields)
+        key = presented_key(head.fields)
+        if _is_long(visit.wire) and not _is_known(keys, key):
+            return unread_request(head.method, head.path), key
         if is_held(told):
-            body: bytes | PassingUpload = await exchange.read_body(told, self._max_body())
-        else:
-            body = await self._begin(path, told, exchange)
-        return read_request(scope["method"], path, scope["query_string"], headers, body)
+            body = await visit.read_body(told, self._max_body())
+            opening = read_head(head.method, head.path, head.query, head.fields)
+            head.meaning = opening, key
+            return opening.request(body), key
+        begun = await self._begin(head.path, told, visit)
+        return read_request(head.method, head.path, head.query, head.fields, begun), key
 
     async def _begin(
-        self, path: str, told: Mapping[bytes, bytes], exchange: "_Exchange"
+        self, path: str, told: Mapping[bytes, bytes], visit: "_Visit"
     ) -> bytes | PassingUpload:
         """Return a body that is not JSON, or what carries it on where it is long."""
         most = self._max_upload()
         check_coding(told)
-        length = exchange.check(told, most)
-        begun, is_all = await begin(exchange.more, most)
+        length = visit.check(told, most)
+        begun, is_all = await begin(visit.more, most)
         if is_all:
             return begun
-        exchange.upload = upload = PassingUpload(
+        visit.upload = upload = PassingUpload(
             begun,
-            exchange.more,
+            visit.more,
             self._room,
             most=most,
             length=length,
@@ -134,47 +137,22 @@ class Gateway:
         return upload
 
 
-class _Exchange:
-    """One request and its response on the ASGI side, with an eye on the caller's presence.
+class _Visit(msgspec.Struct, eq=False):
+    """One caller with its request, from its coming to its leaving.
 
     Attributes:
-        has_begun: Whether an answer has begun; `is_over` says that all of it was handed over.
+        has_begun: Whether an answer has begun.
         is_cut: Whether the task was cancelled because its caller has gone.
-        has_come: Whether all of the request is here.
         upload: What carries a long body on.
     """
 
-    __slots__ = (
-        "_is_watching",
-        "_method",
-        "_on_departure",
-        "_receive",
-        "_send",
-        "_watcher",
-        "has_begun",
-        "has_come",
-        "is_cut",
-        "is_over",
-        "presence",
-        "task",
-        "upload",
-    )
-
-    def __init__(self, method: str, receive: Receive, send: Send) -> None:
-        task = asyncio.current_task()
-        assert task is not None  # noqa: S101 - ASGI applications run in tasks
-        self.task: asyncio.Task[Any] = task
-        self.has_begun = False
-        self.is_over = False
-        self.is_cut = self.has_come = False
-        self.upload: PassingUpload | None = None
-        self.presence = Presence()
-        self._method = method
-        self._receive = receive
-        self._send = send
-        self._watcher: asyncio.Task[None] | None = None
-        self._is_watching = False
-        self._on_departure: Callable[[Callable[[], None] | None], None] | None = None
+    wire: Wire
+    task: asyncio.Task[Any]
+    presence: Presence
+    has_begun: bool = False
+    is_cut: bool = False
+    upload: PassingUpload | None = None
+    _has_come: bool = False
 
     def check(self, told: Mapping[bytes, bytes], most: int) -> int | None:
         """Return how long the request says its body is, None where it does not.
@@ -184,8 +162,7 @@ class _Exchange:
             InvalidRequest: It does not say how long it is.
             WebSocketUnsupported: The caller wants another protocol.
         """
-        said = told.get(b"content-length")
-        length = None if said is None else _length(said)
+        length = self.wire.length
         if length is not None and length > most:
             raise too_large(most)
         if told.get(b"upgrade", b"").lower() == b"websocket":
@@ -202,13 +179,8 @@ class _Exchange:
         self.check(told, most)
         parts: list[bytes] = []
         size = 0
-        while not self.has_come:
-            message = await self._receive()
-            if message["type"] != "http.request":
-                self.presence.is_gone = True
-                raise UploadIncomplete
-            self.has_come = not message.get("more_body", False)
-            parts.append(message.get("body", b""))
+        while not self._has_come:
+            parts.append(await self._next())
             size += len(parts[-1])
             if size > most:
                 raise too_large(most)
@@ -221,99 +193,61 @@ class _Exchange:
             UploadIncomplete: The caller has gone.
         """
         body = b""
-        while not (body or self.has_come):
-            message = await self._receive()
-            if message["type"] != "http.request":
-                self.presence.is_gone = True
-                raise UploadIncomplete
-            body = message.get("body", b"")
-            if not message.get("more_body", False):
-                self.has_come = True
-                if self._is_watching:
-                    self._listen()
+        while not (body or self._has_come):
+            body = await self._next()
         return body
 
-    def watch(self, scope: Scope) -> None:
-        """From now on notice, once, when the caller hangs up before the end of its call.
+    async def _next(self) -> bytes:
+        body = await self.wire.read()
+        if body is None:
+            self.presence.is_gone = True
+            raise UploadIncomplete
+        self._has_come = not self.wire.more_body
+        return body
 
-        The call is cancelled then, or goes on unheard where its key says so. Our own server tells
-        of it; for another one a task listens.
-        """
-        self._on_departure = scope.get("extensions", {}).get(DEPARTURE)
-        if self._on_departure is not None:
-            self._on_departure(self._leave)
-            return
-        self._is_watching = True
-        if self.has_come:
-            self._listen()
-
-    async def respond(self, response: Response) -> None:
+    def respond(self, response: Response) -> Awaitable[None]:
         """Send the response; wait where the caller reads slower than the answer comes.
 
         Once the caller is gone, what comes is dropped, up to the call's credit.
         """
         content = response.content
-        headers = list(response.headers)
-        if isinstance(content, bytes) and (content or self._tells_length(response.status)):
-            headers.append((b"content-length", b"%d" % len(content)))
         self.has_begun = True
-        await self._send(
-            {"type": "http.response.start", "status": response.status, "headers": headers}
-        )
         if isinstance(content, bytes):
-            self.is_over = True
-            await self._send({"type": "http.response.body", "body": content})
-            return
-        presence = self.presence
+            return self.wire.answer(response.status, response.headers, content)
+        return self._stream(response, content)
+
+    async def refuse(self, engine: Engine, error: Exception) -> None:
+        """Tell the caller of an error, but not one that has gone in the middle of its request."""
+        if not (isinstance(error, UploadIncomplete) and self.presence.is_gone):
+            await self.respond(engine.refusal(error))
+
+    async def _stream(self, response: Response, content: AsyncIterator[bytes]) -> None:
+        wire, presence = self.wire, self.presence
+        await wire.begin(response.status, response.headers)
         async for chunk in content:
             if not presence.is_gone:
-                await self._send({"type": "http.response.body", "body": chunk, "more_body": True})
+                await wire.write(chunk)
             elif not presence.drop(chunk):
                 return
-        self.is_over = True
-        await self._send({"type": "http.response.body", "body": b""})
+        await wire.write(b"", more=False)
+
+    def leave(self) -> None:
+        """Take the news that the caller is gone: its call is cancelled, or goes on unheard."""
+        if not (self.presence.is_gone or self.presence.leave()):
+            self.is_cut = True
+            self.task.cancel()
 
     def close(self) -> None:
         """Stop watching, and forget what was kept of the request."""
         if self.upload is not None:
             self.upload.close()
-        self._is_watching = False
-        if self._watcher is not None:
-            self._watcher.cancel()
-        if self._on_departure is not None:
-            self._on_departure(None)
-
-    def _tells_length(self, status: int) -> bool:
-        """Whether an answer without content has a length of 0, and not one that is unknown here."""
-        return self._method != "HEAD" and status not in _BODILESS
-
-    def _listen(self) -> None:
-        self._watcher = asyncio.get_running_loop().create_task(self._wait_for_departure())
-
-    async def _wait_for_departure(self) -> None:
-        while (await self._receive())["type"] != "http.disconnect":
-            pass
-        self._leave()
-
-    def _leave(self) -> None:
-        if self.is_over or self.presence.is_gone:
-            return
-        self._send = _drop
-        if not self.presence.leave():
-            self.is_cut = True
-            self.task.cancel()
+        self.wire.on_departure(None)
 
 
-async def _drop(_message: Message) -> None:
-    """Take a message that nobody would read."""
-
-
-def _is_long(told: Mapping[bytes, bytes]) -> bool:
+def _is_long(wire: Wire) -> bool:
     """Return whether a body is worth asking for whom it is before it is read."""
-    if b"transfer-encoding" in told:
-        return True
-    length = told.get(b"content-length", b"0")
-    return length.isdigit() and int(length[:_LONGEST_NUMBER]) > _SHORT
+    length = wire.length
+    return length is None or length > _SHORT
 
 
 def _is_known(keys: Keys, key: Secret | None) -> bool:
@@ -322,9 +256,3 @@ def _is_known(keys: Keys, key: Secret | None) -> bool:
     except Unauthenticated:
         return False
     return True
-
-
-def _length(value: bytes) -> int:
-    if not value.isdigit() or len(value) > _LONGEST_NUMBER:
-        raise InvalidRequest("content-length must be a number of bytes.")
-    return int(value)

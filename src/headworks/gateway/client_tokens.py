@@ -2,9 +2,10 @@
 
 import logging
 from collections.abc import Awaitable, Callable
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import msgspec
+from typing_extensions import override
 
 from headworks.core.client_tokens import PATH, read_asked
 from headworks.core.intake import presented_key
@@ -12,6 +13,8 @@ from headworks.core.strict_json import parse_object
 from headworks.core.wire import media_type
 from headworks.engine import Engine
 from headworks.errors import BodyTooLarge, MethodNotAllowed, UnsupportedMediaType
+from headworks.gateway.exchange import Exchange
+from headworks.gateway.faces import Direct, carried_by, over_asgi
 from headworks.gateway.listener import Application, Receive, Send
 from headworks.gateway.whole import send_whole
 from headworks.stores.keys import SqliteKeys
@@ -20,11 +23,12 @@ from headworks.types import Response
 _log = logging.getLogger("headworks.gateway")
 
 _MOST_BODY: Final = 65_536
+_API: Final = "/v1/"
 _JSON: Final = (b"content-type", b"application/json")
 _UNKEPT: Final = (b"cache-control", b"no-store")
 
 
-class TokenDesk:
+class TokenDesk(Direct):
     """Mints client tokens; every other request goes on to an application.
 
     `engine` is asked for each request, as by the gateway.
@@ -32,6 +36,14 @@ class TokenDesk:
 
     def __init__(self, app: Application, engine: Callable[[], Engine], keys: SqliteKeys) -> None:
         self._app, self._engine, self._keys = app, engine, keys
+        self._carry_on = carried_by(cast("Any", app))
+
+    @override
+    def carry(self, exchange: Exchange) -> Awaitable[None]:
+        """Answer a request, or have the application answer it."""
+        if exchange.head.path.startswith(_API):
+            return self._carry_on(exchange)
+        return over_asgi(cast("Any", self), exchange)
 
     def __call__(self, scope: Any, receive: Receive, send: Send) -> Awaitable[None]:
         """Serve one request."""

@@ -1,21 +1,21 @@
-"""One request on a connection and its answer: the two callables that an ASGI app is given."""
+"""One request on a connection and its answer, as an application is given them."""
 
 import asyncio
 import http
 import logging
 from collections.abc import Callable, Iterable
-from typing import Any, Protocol, cast
+from operator import itemgetter
+from typing import Any, Protocol
 
 import msgspec
-from typing_extensions import override
-from uvicorn._types import ASGI3Application, ASGIReceiveEvent, ASGISendEvent, HTTPScope
 from uvicorn.protocols.http.flow_control import FlowControl
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from headworks.core.wire import message_head
-from headworks.errors import CallError, InternalError, ShuttingDown
-from headworks.gateway.lifecycle import Lifecycle
+from headworks.errors import CallError
+from headworks.gateway.heads import Head
 from headworks.system import SystemRandom
+from headworks.types import Headers
 
 log = logging.getLogger("headworks.gateway")
 
@@ -23,18 +23,14 @@ Fields = Iterable[tuple[bytes, bytes]]
 
 _STATUS_LINE = {status: line[:-2] for status, line in STATUS_LINE.items()}
 
-DEPARTURE = "headworks.departure"
-"""Names the extension by which an app is told at once that its caller is gone."""
-
-_NOT_TOLD = frozenset({b"connection", b"transfer-encoding", b"Connection", b"Transfer-Encoding"})
+_LENGTH = frozenset({b"content-length", b"Content-Length"})
+_FRAMING = _LENGTH | {b"connection", b"transfer-encoding", b"Connection", b"Transfer-Encoding"}
 """Fields that are ours to send; ASGI has names in lower case, some applications do not."""
-
-_FRAMING = _NOT_TOLD | {b"content-length", b"Content-Length"}
-"""Fields about the message's end."""
 
 _BODILESS = frozenset({204, 304})
 
 _new_id = SystemRandom().call_id
+_name: Callable[[tuple[bytes, bytes]], bytes] = itemgetter(0)
 
 
 class Connection(Protocol):
@@ -43,11 +39,14 @@ class Connection(Protocol):
     transport: asyncio.Transport
     flow: FlowControl
     loop: asyncio.AbstractEventLoop
-    lifecycle: Lifecycle
     written: int
 
     def default_fields(self) -> Fields:
         """Return the fields that every answer carries."""
+        ...
+
+    def scope_of(self, head: Head, length: int | None) -> dict[str, Any]:
+        """Return the ASGI scope of a request that has come on this connection."""
         ...
 
     def can_drain(self) -> bool:
@@ -63,110 +62,146 @@ class Connection(Protocol):
         ...
 
 
-class Exchange(RequestResponseCycle):
-    """Carries one request to an ASGI app and the app's answer back.
+class Exchange(msgspec.Struct, eq=False):
+    """Carries one request to an application and the application's answer back.
 
     Head and first body bytes leave in one write: the head is held until the app sends body, or
     until the loop comes round again, whichever is first, so that a stream's head is never late.
+
+    Attributes:
+        length: Bytes of the request's body, None where its head does not say.
+        parts: What has come of it and the app has not taken.
+        more_body: Whether some of it is still to come.
+        has_news: Whether the app has not been told of the last thing that happened.
+        waits: Bytes of `parts` that have come since the request was handed on.
     """
 
-    def __init__(
-        self,
-        scope: HTTPScope,
-        connection: Connection,
-        *,
-        keep_alive: bool,
-        more_body: bool,
-        expects_continue: bool,
-    ) -> None:
-        self.scope: Any = cast("Any", scope)  # uvicorn's type has no extensions
-        self.scope["extensions"] = {DEPARTURE: self.on_departure}
-        self.keep_alive = keep_alive
-        self.more_body = more_body
-        self.waiting_for_100_continue = expects_continue
-        self.message_event = asyncio.Event()
-        if not more_body:
-            self.message_event.set()
-        self.body = bytearray()
-        self.disconnected = False
-        self.response_started = False
-        self.response_complete = False
-        self.expected_content_length = 0
-        self._connection = connection
-        self._head: bytes | None = None
-        self._flush: asyncio.Handle | None = None
-        self._framing: bytes = b""
-        self._sent = False
-        self._leave: Callable[[], None] | None = None
+    connection: Connection
+    head: Head
+    length: int | None
+    parts: list[bytes]
+    more_body: bool
+    has_news: bool
+    keep_alive: bool
+    waiting_for_100_continue: bool = False
+    disconnected: bool = False
+    response_started: bool = False
+    response_complete: bool = False
+    waits: int = 0
+    _left: int = 0
+    _news: asyncio.Event | None = None
+    _head: bytes | None = None
+    _flush: asyncio.Handle | None = None
+    _framing: bytes = b""
+    _sent: bool = False
+    _leave: Callable[[], None] | None = None
 
-    @override
-    async def run_asgi(self, app: ASGI3Application) -> None:
-        """Run the app to its end; an app that fails leaves an error answer or a closed connection."""
-        lifecycle = self._connection.lifecycle
-        lifecycle.in_flight += 1
-        try:
-            await app(self.scope, self.receive, self.send)
-            if not self.response_complete and not self.disconnected:
-                log.error("the application returned without completing its response")
-                self.fail(InternalError())
-        except asyncio.CancelledError:
-            self.fail(ShuttingDown())
-            raise
-        except Exception:
-            log.exception("the application failed")
-            self.fail(InternalError())
-        finally:
-            self.scope["extensions"] = {}  # else scope and exchange hold each other
-            lifecycle.in_flight -= 1
-            lifecycle.finished += 1
+    def scope(self) -> dict[str, Any]:
+        """Return the ASGI scope of the request."""
+        return self.connection.scope_of(self.head, self.length)
 
-    @override
-    async def receive(self) -> ASGIReceiveEvent:
-        """Return the next part of the body, or the news that the caller is gone."""
-        if self.waiting_for_100_continue and not self._connection.transport.is_closing():
+    # The request's body
+
+    def on_body(self, data: bytes) -> None:
+        """Take a part of the body."""
+        self.parts.append(data)
+        self.waits += len(data)
+        self._tell()
+
+    def on_body_end(self) -> None:
+        """Note that all of the body is here."""
+        self.more_body = False
+        self._tell()
+
+    def whole(self) -> bytes | None:
+        """Return the request's body if all of it is here, None if it is not."""
+        return None if self.more_body or self.disconnected else self._taken()
+
+    async def read(self) -> bytes | None:
+        """Return what there is of the body, None when the caller is gone; wait for either."""
+        connection = self.connection
+        if self.waiting_for_100_continue and not connection.transport.is_closing():
             self.waiting_for_100_continue = False
-            if not self.body and self.more_body and not self.disconnected:
+            if not self.parts and self.more_body and not self.disconnected:
                 self._write(b"HTTP/1.1 100 Continue\r\n\r\n")
         if not self.disconnected and not self.response_complete:
-            self._connection.flow.resume_reading()
-            await self.message_event.wait()
-            self.message_event.clear()
-        if self.disconnected or self.response_complete:
-            return {"type": "http.disconnect"}
-        body, self.body = bytes(self.body), bytearray()
-        return {"type": "http.request", "body": body, "more_body": self.more_body}
+            connection.flow.resume_reading()
+            await self._wait_for_news()
+        return None if self.disconnected or self.response_complete else self._taken()
 
-    @override
-    async def send(self, message: ASGISendEvent) -> None:
-        """Take the head of the answer, or the next part of its body."""
-        flow = self._connection.flow
-        if flow.write_paused and not self.disconnected:
-            await flow.drain()
+    async def _wait_for_news(self) -> None:
+        if not self.has_news:
+            if self._news is None:
+                self._news = asyncio.Event()
+            await self._news.wait()
+        self.has_news = False
+        if self._news is not None:
+            self._news.clear()
+
+    def _tell(self) -> None:
+        self.has_news = True
+        if self._news is not None:
+            self._news.set()
+
+    def _taken(self) -> bytes:
+        parts, self.parts, self.waits = self.parts, [], 0
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    # The answer
+
+    async def begin(self, status: int, fields: Fields) -> None:
+        """Take the head of an answer that is written bit by bit."""
+        if self.connection.flow.write_paused:
+            await self._drain()
+        if not self.disconnected:
+            self._start(status, fields)
+            self._flush = self.connection.loop.call_soon(self._send_head)
+
+    async def write(self, body: bytes, *, more: bool = True) -> None:
+        """Take the next part of the answer's body; it is the last if no `more` follows."""
+        if self.connection.flow.write_paused:
+            await self._drain()
+        if not self.disconnected:
+            self._send_body(body, more=more)
+
+    async def answer(self, status: int, fields: Headers, body: bytes) -> None:
+        """Take a whole answer. Its length is told, but where HTTP allows no body and there is none."""
+        if self.connection.flow.write_paused:
+            await self._drain()
         if self.disconnected:
             return
-        if message["type"] == "http.response.body" and self.response_started:
-            self._send_body(message.get("body", b""), more=message.get("more_body", False))
-        elif message["type"] == "http.response.start" and not self.response_started:
-            self._start(message["status"], message.get("headers", ()))
-        else:
-            raise RuntimeError(f"unexpected ASGI message {message['type']!r}")
+        is_bodiless = status in _BODILESS or self.head.method == "HEAD"
+        if is_bodiless or self.more_body or not _FRAMING.isdisjoint(map(_name, fields)):
+            self._start(status, fields, None if is_bodiless and not body else len(body))
+            self._send_body(body, more=False)
+            return
+        lines = [_STATUS_LINE[status], *map(b": ".join, self.connection.default_fields())]
+        lines += map(b": ".join, fields)
+        lines.append(b"content-length: %d" % len(body))
+        if not self.keep_alive:
+            lines.append(b"connection: close")
+        self.response_started = self.response_complete = self._sent = True
+        self._write(message_head(lines) + body)
+        self.connection.on_answered()
+
+    async def _drain(self) -> None:
+        """Wait until the caller takes what waits for it."""
+        if not self.disconnected:
+            await self.connection.flow.drain()
 
     def on_departure(self, leave: Callable[[], None] | None) -> None:
-        """Call `leave` when the caller goes before the end: cheaper than a task that receives.
-
-        The app finds this method in `scope["extensions"]` under `DEPARTURE`; None ends it.
-        """
+        """Call `leave` when the caller goes before the end; None ends it."""
         self._leave = leave
         if leave is not None:
-            self._connection.flow.resume_reading()
+            self.connection.flow.resume_reading()
             if self.disconnected:
                 leave()
 
     def disconnect(self) -> None:
         """Tell the app that the caller is gone; what it sends from now on is dropped."""
         self.disconnected = True
-        self.message_event.set()
-        self._connection.flow.resume_writing()  # a caller who takes nothing is not waited for
+        self._tell()
+        self.connection.flow.resume_writing()  # a caller who takes nothing is not waited for
         if self._leave is not None:
             self._leave()
 
@@ -174,52 +209,48 @@ class Exchange(RequestResponseCycle):
         """Send `answer` in place of the app's, unless a part of that has left already."""
         self._drop_head()
         self.disconnect()
-        if not self._sent and not self._connection.transport.is_closing():
+        if not self._sent and not self.connection.transport.is_closing():
             self._sent = True
             self._write(answer)
 
     def fail(self, error: CallError) -> None:
         """End the exchange with an error answer, or with a broken connection if it is too late."""
         if not self.disconnected and not self.response_complete:
-            self.refuse(error_answer(error, self._connection.default_fields()))
-            self._connection.hang_up()
+            self.refuse(error_answer(error, self.connection.default_fields()))
+            self.connection.hang_up()
 
-    def _start(self, status: int, fields: Fields) -> None:
+    def _start(self, status: int, fields: Fields, length: int | None = None) -> None:
         """Build the head of the answer and hold it."""
-        if self.more_body and (self.waiting_for_100_continue or not self._connection.can_drain()):
+        if self.more_body and (self.waiting_for_100_continue or not self.connection.can_drain()):
             self.keep_alive = False
-        lines = [_STATUS_LINE[status]]
-        has_length = False
-        told = (*self._connection.default_fields(), *fields)
-        named = dict(told)
-        for name in _FRAMING & named.keys():
-            has_length = self._take_framing(name.lower(), named[name]) or has_length
-        if not _NOT_TOLD.isdisjoint(named):
-            told = tuple(field for field in told if field[0] not in _NOT_TOLD)
-        lines += map(b": ".join, told)
-        self._frame(lines, bodiless=status in _BODILESS, has_length=has_length)
+        told = (*self.connection.default_fields(), *fields)
+        if not _FRAMING.isdisjoint(dict(told)):
+            told, length = self._take_framing(told, length)
+        lines = [_STATUS_LINE[status], *map(b": ".join, told)]
+        if length is not None:
+            lines.append(b"content-length: %d" % length)
+        self._frame(lines, length, bodiless=status in _BODILESS or self.head.method == "HEAD")
         if not self.keep_alive:
             lines.append(b"connection: close")
         self._head = message_head(lines)
-        self._flush = self._connection.loop.call_soon(self._send_head)
         self.response_started, self.waiting_for_100_continue = True, False
 
-    def _take_framing(self, name: bytes, value: bytes) -> bool:
-        """Learn what the app says of its body's end; return whether it is the length."""
-        if name == b"content-length":
-            self.expected_content_length = int(value)
-            return True
-        if name == b"connection" and b"close" in value.lower():
-            self.keep_alive = False
-        return False
+    def _take_framing(self, told: Headers, length: int | None) -> tuple[Headers, int | None]:
+        """Learn what the app says of its body's end; return the other fields, and the length."""
+        for name, value in told:
+            if name in _LENGTH:
+                length = int(value)
+            elif name in _FRAMING and name.lower() == b"connection" and b"close" in value.lower():
+                self.keep_alive = False
+        return tuple(field for field in told if field[0] not in _FRAMING), length
 
-    def _frame(self, lines: list[bytes], *, bodiless: bool, has_length: bool) -> None:
+    def _frame(self, lines: list[bytes], length: int | None, *, bodiless: bool) -> None:
         """Decide how the end of the body is told (RFC 9112, section 6.3)."""
-        if bodiless or self.scope["method"] == "HEAD":
-            self._framing, self.expected_content_length = b"none", 0
-        elif has_length:
-            self._framing = b"length"
-        elif self.scope["http_version"] == "1.0":
+        if bodiless:
+            self._framing = b"none"
+        elif length is not None:
+            self._framing, self._left = b"length", length
+        elif not self.head.is_current:
             self._framing, self.keep_alive = b"close", False
         else:
             self._framing = b"chunked"
@@ -237,21 +268,20 @@ class Exchange(RequestResponseCycle):
             self._write(content)
         if not more:
             self.response_complete = True
-            self.message_event.set()
-            self._connection.on_answered()
+            self._tell()
+            self.connection.on_answered()
 
     def _framed(self, body: bytes, *, more: bool) -> bytes:
         """Return the body's bytes as they go on the wire."""
-        if self._framing == b"chunked":
+        framing = self._framing
+        if framing == b"length":
+            self._left -= len(body)
+            if self._left < 0 or (not more and self._left):
+                raise RuntimeError("the body is not as long as the response's content-length")
+        elif framing == b"chunked":
             end = b"" if more else b"0\r\n\r\n"
             return b"%x\r\n%b\r\n%b" % (len(body), body, end) if body else end
-        if self._framing == b"none":
-            return b""
-        if self._framing == b"length":
-            self.expected_content_length -= len(body)
-            if self.expected_content_length < 0 or (not more and self.expected_content_length):
-                raise RuntimeError("the body is not as long as the response's content-length")
-        return body
+        return b"" if framing == b"none" else body
 
     def _send_head(self) -> None:
         """Send a head that was held for a whole turn of the loop."""
@@ -267,8 +297,8 @@ class Exchange(RequestResponseCycle):
             self._flush = None
 
     def _write(self, content: bytes) -> None:
-        self._connection.written += len(content)
-        self._connection.transport.write(content)
+        self.connection.written += len(content)
+        self.connection.transport.write(content)
 
 
 def error_answer(error: CallError, fields: Fields = ()) -> bytes:

@@ -4,9 +4,13 @@ import re
 import urllib.parse
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
+import httptools
+
+from headworks.core.intake import Opening
 from headworks.errors import CallerError
+from headworks.types import Secret
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,8 +94,9 @@ _ONCE = frozenset(
 )
 """Fields that may stand in a head once at most: they decide how it is read, and for whom."""
 
-CHUNKS_END = 5
-"""Bytes that tell whether a body in chunks ends where they do."""
+_LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*([1-9][0-9]{0,14})\r\n", re.IGNORECASE)
+_DIGITS = 15
+_LONGEST_KEPT = 4096
 
 _LINE_REST = len(" HTTP/1.1") + 33
 """What a request line holds besides its target: a method, two spaces, a version."""
@@ -122,6 +127,41 @@ def partial_fault(data: bytes, scanned: int, limits: HttpLimits) -> CallerError 
     return BadRequest() if _SUSPECT.search(data, scanned) else None
 
 
+class Verdict(NamedTuple):
+    """What llhttp finds in a head that is valid."""
+
+    keeps_alive: bool
+    is_upgrade: bool
+
+
+class _Judge:
+    __slots__ = ("keeps_alive", "parser")
+
+    def __init__(self) -> None:
+        self.keeps_alive: bool | None = None
+        self.parser: httptools.HttpRequestParser | None = httptools.HttpRequestParser(self)
+
+    def on_headers_complete(self) -> None:
+        """Ask llhttp whether the caller keeps the connection, while it still knows."""
+        if self.parser is not None:
+            self.keeps_alive = self.parser.should_keep_alive()
+
+
+def judge(head: bytes) -> Verdict | None:
+    """Have llhttp read a whole head; return None where it is not valid."""
+    asked, is_upgrade = _Judge(), False
+    try:
+        if asked.parser is not None:
+            asked.parser.feed_data(head)
+    except httptools.HttpParserUpgrade:
+        is_upgrade = True
+    except httptools.HttpParserError:
+        return None
+    finally:
+        asked.parser = None  # else they hold each other
+    return None if asked.keeps_alive is None else Verdict(asked.keeps_alive, is_upgrade)
+
+
 def size_fault(head: bytes, line_end: int, limits: HttpLimits) -> CallerError | None:
     """Say whether a whole head has too many header fields, or too large ones.
 
@@ -133,21 +173,83 @@ def size_fault(head: bytes, line_end: int, limits: HttpLimits) -> CallerError | 
     return None
 
 
-def http_scope(line: re.Match[bytes], is_current: bool) -> dict[str, Any]:  # noqa: FBT001 - as HTTP
-    """Return what an ASGI scope tells of a request line."""
-    raw_path, _, query = line[2].partition(b"?")
-    path = raw_path.decode("ascii")
-    return {
-        "type": "http",
-        "asgi": {"version": "3.0", "spec_version": "2.3"},
-        "http_version": "1.1" if is_current else "1.0",
-        "scheme": "http",
-        "method": line[1].decode("ascii"),
-        "root_path": "",
-        "path": urllib.parse.unquote(path) if "%" in path else path,
-        "raw_path": raw_path,
-        "query_string": query,
-    }
+class Head:
+    """The head of a request, as it was understood.
+
+    Attributes:
+        path: As it was sent, without its query.
+        fields: In order, names in lower case.
+        keeps_alive: Whether the caller wants the connection for another request.
+        meaning: What the application makes of it, kept for as long as the connection sends it.
+    """
+
+    __slots__ = ("fields", "is_current", "keeps_alive", "meaning", "method", "path", "query")
+
+    def __init__(
+        self,
+        method: str,
+        path: str,
+        query: bytes,
+        fields: list[tuple[bytes, bytes]],
+        *,
+        is_current: bool = True,
+        keeps_alive: bool = True,
+    ) -> None:
+        self.method, self.path, self.query, self.fields = method, path, query, fields
+        self.is_current, self.keeps_alive = is_current, keeps_alive
+        self.meaning: tuple[Opening, Secret | None] | None = None
+
+    def scope(self, length: int | None) -> dict[str, Any]:
+        """Return what an ASGI scope tells of it when the body is so long."""
+        path, fields = self.path, self.fields.copy()
+        told = b"" if length is None else b"%d" % length
+        for at, (name, value) in enumerate(fields):
+            if name == b"content-length" and int(value) != length:
+                fields[at] = (name, told)
+        return {
+            "type": "http",
+            "asgi": {"version": "3.0", "spec_version": "2.3"},
+            "http_version": "1.1" if self.is_current else "1.0",
+            "scheme": "http",
+            "method": self.method,
+            "root_path": "",
+            "path": urllib.parse.unquote(path) if "%" in path else path,
+            "raw_path": path.encode("ascii"),
+            "query_string": self.query,
+            "headers": fields,
+        }
+
+
+class Recurring:
+    """A head that may come again on its connection, with a body of another length.
+
+    Clients send the same bytes again and again, apart from that number: what was found good
+    about them is so the next time.
+    """
+
+    __slots__ = ("_after", "_before", "_size", "head")
+
+    def __init__(self, before: bytes, after: bytes, head: Head) -> None:
+        self._before, self._after, self._size = before, after, len(before)
+        self.head = head
+
+    @classmethod
+    def of(cls, data: bytes, head: Head, limits: HttpLimits) -> "Recurring | None":
+        """Return it for a head that was found good, None where that is long or tells no length."""
+        at = _LENGTH.search(data)
+        if at is None or len(data) > min(_LONGEST_KEPT, limits.field_bytes) - _DIGITS:
+            return None
+        return cls(data[: at.start(1)], data[at.end(1) :], head)
+
+    def find(self, data: bytes) -> tuple[int, int] | None:
+        """Return the body's length, and where it begins, if `data` begins with this head."""
+        if not data.startswith(self._before):
+            return None
+        end = data.find(b"\r", self._size)
+        length = data[self._size : end]
+        if length < b"1" or end - self._size > _DIGITS or not length.isdigit():
+            return None  # zeros before it are the sender's, and are passed on
+        return (int(length), end + len(self._after)) if data.startswith(self._after, end) else None
 
 
 def repeats(fields: Iterable[tuple[bytes, bytes]]) -> bool:
@@ -178,18 +280,3 @@ def body_length(seen: Mapping[bytes, bytes], *, chunks_allowed: bool) -> int | N
     elif length is None and chunks_allowed and coding.lower() == b"chunked":
         return None
     raise BadRequest("The length of the request's body is not clear.")
-
-
-def bare_head(length: int | None) -> bytes:
-    """Return the shortest head that a body of this length can follow."""
-    if length is None:
-        return b"POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n"
-    return b"POST / HTTP/1.1\r\ncontent-length: %d\r\n\r\n" % length
-
-
-def goes_beyond(tail: bytes) -> bool:
-    """Return whether line ends follow a body in chunks, whose own end is one empty line.
-
-    llhttp skips any of them in silence; whatever follows tells itself.
-    """
-    return tail[-4:] != b"\r\n\r\n" or tail[:1] in b"\r\n"

@@ -4,8 +4,9 @@ Theory. A request that two programs read differently is a way in, so a message i
 it can be read in one way (RFC 9112, at its strictest). llhttp finds most faults; what it lets pass
 (spaces, versions, target forms, Host, sizes, trailers) is closed here. Three rules carry the rest:
 
-1. A head is gathered whole, looked at, and only then parsed. So its size is bounded before any
-   work is done on it, and the place where the body begins is known.
+1. A head is gathered whole, looked at, and only then parsed, in a parser of its own. So its size
+   is bounded before any work is done on it, and the place where the body begins is known. A head
+   that was found good is so when the same bytes come again on its connection, but for the length.
 2. One exchange at a time. Bytes behind a request stay unread until it has been answered, so
    pipelined requests are answered in order, and nothing is served after a refusal. A request that
    arrives in one packet with the end of a *chunked* one is not served: the connection closes, and
@@ -22,7 +23,6 @@ import math
 import re
 from typing import Any, ClassVar, cast
 
-import httptools
 from typing_extensions import override
 from uvicorn._types import ASGI3Application
 from uvicorn.config import Config
@@ -30,30 +30,33 @@ from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
+from headworks.core.wire import head_fields
 from headworks.errors import CallerError, RequestTimeout
+from headworks.gateway.bodies import ChunkedBody
 from headworks.gateway.exchange import Exchange, Fields, error_answer
+from headworks.gateway.faces import carried_by
 from headworks.gateway.heads import (
-    CHUNKS_END,
     REQUEST_LINE,
     BadRequest,
     ExpectationFailed,
+    Head,
     HttpLimits,
-    bare_head,
+    Recurring,
     body_length,
-    goes_beyond,
     host_fault,
-    http_scope,
+    judge,
     line_fault,
     partial_fault,
     repeats,
     size_fault,
 )
 from headworks.gateway.lifecycle import Lifecycle
-from headworks.gateway.sweep import SlowReader, Sweep
+from headworks.gateway.sweep import SlowReader, SlowSender, Sweep
 from headworks.gateway.upgrade import SocketProtocol, handshake_fault, is_handshake
+from headworks.gateway.worker import Worker
 
-_CHUNK_FRAMING = 32
-"""Bytes of framing that each chunk may bring; what is beyond counts against `field_bytes`."""
+_ONE_TIME = frozenset({b"expect", b"upgrade"})
+"""Fields by which a request stands for itself."""
 
 _LINGER_BYTES = 1024 * 1024
 """What a caller may still send after its last answer before the connection is closed on it."""
@@ -66,7 +69,6 @@ class HardenedProtocol(HttpToolsProtocol):
     sweep: ClassVar[Sweep]
     sockets: ClassVar[type[SocketProtocol] | None]
     lifecycle: Lifecycle
-    on_url = None  # type: ignore[assignment] # the request line is read from the head itself
 
     def __init__(
         self,
@@ -77,18 +79,21 @@ class HardenedProtocol(HttpToolsProtocol):
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
         self.exchange: Exchange | None = None
-        self._app = cast("ASGI3Application", config.loaded_app)
+        carry = carried_by(cast("ASGI3Application", config.loaded_app))
+        self._worker = Worker(self.loop, carry, self.lifecycle, self.tasks)
+        self._recurring: Recurring | None = None
         self.written = 0
-        self._pending, self._scanned, self._skipped = b"", 0, False
-        self._mute = self._idle = self._switches = False
+        self._pending: bytes = b""
+        self._scanned, self._skipped = 0, False
+        self._mute = self._idle = self._switches = self._keep_alive = self._body_open = False
         self._deadline = math.inf
         self._seen: dict[bytes, bytes] = {}
-        self._head_parsed = self._reading_head = False
-        self._keep_alive = self._body_open = False
         self._known_host: bytes | None = None
         self._left: int | None = 0
-        self._framing_bytes, self._balance, self._tail = 0, 0.0, b""
+        self._chunks: ChunkedBody | None = None
+        self._lingered = 0
         self._reader = SlowReader(self.limits.write_seconds)
+        self._sender = SlowSender(self.limits.body_rate, self.limits.body_grace)
 
     # The connection
 
@@ -103,7 +108,9 @@ class HardenedProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self.sweep.forget(self)
         self._mute, self._pending = True, b""
+        self._forget_chunks()
         self.eof_received()
+        self._worker.leave()
         super().connection_lost(exc)
 
     @override
@@ -114,8 +121,8 @@ class HardenedProtocol(HttpToolsProtocol):
     @override
     def data_received(self, data: bytes) -> None:
         if self._mute:
-            self._framing_bytes += len(data)
-            if self._framing_bytes > _LINGER_BYTES:
+            self._lingered += len(data)
+            if self._lingered > _LINGER_BYTES:
                 self.transport.close()
             return
         self._pending = self._pending + data if self._pending else data
@@ -124,6 +131,13 @@ class HardenedProtocol(HttpToolsProtocol):
     def default_fields(self) -> Fields:
         """Return the fields that every answer carries."""
         return self.server_state.default_headers
+
+    def scope_of(self, head: Head, length: int | None) -> dict[str, Any]:
+        """Return the ASGI scope of a request that has come on this connection."""
+        scope = head.scope(length)
+        scope["server"], scope["client"] = self.server, self.client
+        scope["state"] = self.app_state.copy()
+        return scope
 
     def can_drain(self) -> bool:
         """Whether the rest of the request's body is short enough to be read and thrown away."""
@@ -181,7 +195,7 @@ class HardenedProtocol(HttpToolsProtocol):
 
     def _linger(self) -> None:
         """Send nothing more, and close when the caller has, or after a moment."""
-        self._mute, self._pending, self._framing_bytes = True, b"", 0
+        self._mute, self._pending, self._lingered = True, b"", 0
         self._deadline = self.loop.time() + self.limits.linger_seconds
         if not self.transport.is_closing():
             self.flow.resume_reading()
@@ -193,14 +207,17 @@ class HardenedProtocol(HttpToolsProtocol):
     def _take_head(self) -> bool:
         """Serve the next request if its head is here; say whether there may be more to read."""
         data = self._pending
+        if self._recurring is not None and (found := self._recurring.find(data)) is not None:
+            self._left, begin = found
+            self._pending = data[begin:]
+            self._serve(self._recurring.head)
+            return bool(self._pending)
         if data.startswith(b"\r\n") and not self._skipped:
             self._skipped, self._pending = True, data[2:]
             return True
         end = data.find(b"\r\n\r\n", self._scanned) + 4
         if end < 4:  # noqa: PLR2004 - not found
             return self._wait_for_head(data)
-        self._scanned, self._skipped = 0, False
-        self._deadline, self._idle = math.inf, False
         head, self._pending = data[:end], data[end:]
         line = REQUEST_LINE.match(head)
         if line is None or len(line[2]) > self.limits.target:
@@ -210,7 +227,7 @@ class HardenedProtocol(HttpToolsProtocol):
         elif self._switches and self.sockets is not None:
             self._switch(head, self.sockets)
         else:
-            self._serve(line)
+            self._serve_new(head, line)
         return True
 
     def _wait_for_head(self, data: bytes) -> bool:
@@ -226,19 +243,14 @@ class HardenedProtocol(HttpToolsProtocol):
         """Read the header fields; return what is wrong with the head."""
         if (fault := size_fault(head, line.end(), self.limits)) is not None:
             return fault
-        self.headers = []
-        self._head_parsed, self._reading_head, upgrade = False, True, False
-        try:
-            self.parser.feed_data(head)
-        except httptools.HttpParserUpgrade:
-            upgrade = True
-        except httptools.HttpParserError:
+        verdict = judge(head)
+        if verdict is None:
             return BadRequest()
-        finally:
-            self._reading_head = False
+        self.headers = head_fields(head)
         self._seen = dict(self.headers)
-        if not self._head_parsed or (len(self._seen) < len(self.headers) and repeats(self.headers)):
+        if len(self._seen) < len(self.headers) and repeats(self.headers):
             return BadRequest()
+        self._keep_alive, upgrade = verdict.keeps_alive, verdict.is_upgrade
         fault = self._understand(is_current=line[3] == b"1", upgrade=upgrade)
         if fault is None and self._switches:
             return handshake_fault(head, self.headers, self._left)
@@ -259,71 +271,103 @@ class HardenedProtocol(HttpToolsProtocol):
         if seen.get(b"expect", b"100-continue").lower() != b"100-continue":
             return ExpectationFailed()
         self._switches = upgrade and self.sockets is not None and is_handshake(seen)
-        if upgrade:
-            self._ignore_upgrade()
         return None
-
-    def _ignore_upgrade(self) -> None:
-        """Go on in HTTP/1.1: llhttp takes what follows for another protocol, so start it anew."""
-        self.parser = httptools.HttpRequestParser(self)
-        if self._left != 0:
-            headers, self.headers, self._reading_head = self.headers, [], True
-            self.parser.feed_data(bare_head(self._left))
-            self.headers, self._reading_head = headers, False
 
     def _switch(self, head: bytes, sockets: type[SocketProtocol]) -> None:
         """Hand the connection to the WebSocket protocol."""
         self.sweep.forget(self)
         self.connections.discard(self)
+        self._worker.leave()
         data, self._pending, self._mute = head + self._pending, b"", True
         self.flow.resume_reading()
         sockets(self.config, self.server_state, self.app_state).take_over(self.transport, data)
 
-    def _serve(self, line: re.Match[bytes]) -> None:
-        """Hand the request to the app."""
+    def _serve_new(self, data: bytes, line: re.Match[bytes]) -> None:
+        """Hand on a request whose head was found good, and know it when it comes again."""
         is_current = line[3] == b"1"
-        self._body_open = self._left != 0
-        self._balance = self.limits.body_grace * self.limits.body_rate
-        self._framing_bytes = 0
-        self.scope = cast("Any", http_scope(line, is_current))
-        self.scope["server"], self.scope["client"] = self.server, self.client
-        self.scope["headers"], self.scope["state"] = self.headers, self.app_state.copy()
-        self.exchange = Exchange(
-            self.scope,
-            self,
-            keep_alive=is_current and self._keep_alive and not self.lifecycle.draining,
-            more_body=self._body_open,
-            expects_continue=is_current and b"expect" in self._seen,
+        path, _, query = line[2].partition(b"?")
+        head = Head(
+            line[1].decode("ascii"),
+            path.decode("ascii"),
+            query,
+            self.headers,
+            is_current=is_current,
+            keeps_alive=is_current and self._keep_alive,
         )
-        task = self.loop.create_task(self.exchange.run_asgi(self._app))
-        task.add_done_callback(self.tasks.discard)
-        self.tasks.add(task)
+        is_plain = _ONE_TIME.isdisjoint(self._seen)
+        self._recurring = Recurring.of(data, head, self.limits) if is_plain else None
+        self._serve(head, expects_continue=is_current and b"expect" in self._seen)
+
+    def _serve(self, head: Head, *, expects_continue: bool = False) -> None:
+        """Hand the request to the app."""
+        self._scanned, self._skipped = 0, False
+        self._deadline, self._idle = math.inf, False
+        length, data = self._left, self._pending
+        is_whole = length is not None and len(data) >= length
+        self._body_open = not is_whole
+        if is_whole:
+            parts, self._pending, self._left = [data[:length]], data[length:], 0
+        else:
+            parts = []
+            self._sender.begin()
+        if length is None:
+            self._chunks = ChunkedBody(self._take, self.limits.field_bytes)
+        self.exchange = Exchange(
+            self,
+            head,
+            length,
+            parts,
+            more_body=not is_whole,
+            has_news=is_whole,
+            keep_alive=head.keeps_alive and not self.lifecycle.draining,
+            waiting_for_100_continue=expects_continue,
+        )
+        self._worker.serve(self.exchange)
 
     # The body
 
     def _take_body(self) -> None:
         """Hand the body's bytes to the app."""
-        left = self._left
-        data, self._pending = self._pending[:left], b"" if left is None else self._pending[left:]
-        if left is not None:
-            self._left = left - len(data)
-        else:
-            self._tail = (self._tail + data[-CHUNKS_END:])[-CHUNKS_END:]
-        self._balance += len(data)
-        self._framing_bytes += len(data)
+        left = len(self._pending) if self._left is None else self._left
+        data, self._pending = self._pending[:left], self._pending[left:]
+        self._sender.add(len(data))
+        if self._chunks is not None:
+            self._take_chunks(self._chunks, data)
+            return
+        self._take(data)
+        self._left = left - len(data)
+        if not self._left:
+            self._end_body()
+
+    def _take_chunks(self, chunks: ChunkedBody, data: bytes) -> None:
         try:
-            self.parser.feed_data(data)
-        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
-            if self._body_open:
-                self._refuse(BadRequest())
-            else:
+            chunks.feed(data)
+        except BadRequest as fault:
+            self._refuse(fault)
+            return
+        if chunks.is_over:
+            self._end_body()
+            if chunks.is_followed:
                 self._leave_after()
-        else:
-            if self._framing_bytes > self.limits.field_bytes:
-                self._refuse(BadRequest("The framing of the request's body is too large."))
-            self._framing_bytes = max(self._framing_bytes, 0)
-            if left is None and not self._body_open and goes_beyond(self._tail):
-                self._leave_after()
+
+    def _take(self, data: bytes) -> None:
+        exchange = self.exchange
+        if exchange is None or exchange.response_complete or exchange.disconnected:
+            return
+        exchange.on_body(data)
+        if exchange.waits > HIGH_WATER_LIMIT:
+            self.flow.pause_reading()
+
+    def _end_body(self) -> None:
+        self._body_open = False
+        self._forget_chunks()
+        if self.exchange is not None:
+            self.exchange.on_body_end()
+
+    def _forget_chunks(self) -> None:
+        if self._chunks is not None:
+            self._chunks.close()
+            self._chunks = None
 
     def _leave_after(self) -> None:
         """Serve nothing behind a chunked request that came in one packet with other bytes."""
@@ -331,44 +375,6 @@ class HardenedProtocol(HttpToolsProtocol):
             self.hang_up()
         else:
             self._mute, self.exchange.keep_alive = True, False
-
-    # What the parser calls
-
-    @override
-    def on_message_begin(self) -> None:
-        if not self._reading_head:
-            raise ValueError("bytes behind a chunked body")
-
-    @override
-    def on_header(self, name: bytes, value: bytes) -> None:
-        if self._reading_head:  # else it is a trailer
-            self.headers.append((name.lower(), value.rstrip(b" \t")))
-
-    @override
-    def on_headers_complete(self) -> None:
-        self._head_parsed = True
-        self._keep_alive = self.parser.should_keep_alive()
-
-    def on_chunk_header(self) -> None:
-        """Allow each chunk its own framing."""
-        self._framing_bytes -= _CHUNK_FRAMING
-
-    @override
-    def on_body(self, body: bytes) -> None:
-        self._framing_bytes -= len(body)
-        cycle = self.exchange
-        if cycle is None or cycle.response_complete or cycle.disconnected:
-            return
-        cycle.body += body
-        if len(cycle.body) > HIGH_WATER_LIMIT:
-            self.flow.pause_reading()
-        cycle.message_event.set()
-
-    @override
-    def on_message_complete(self) -> None:
-        if self._body_open and self.exchange is not None:
-            self._body_open = self.exchange.more_body = False
-            self.exchange.message_event.set()
 
     # Time
 
@@ -391,9 +397,4 @@ class HardenedProtocol(HttpToolsProtocol):
     def _is_slow(self, elapsed: float) -> bool:
         """Whether the body comes too slowly; time in which we do not want it is not counted."""
         waits = self.exchange is not None and self.exchange.waiting_for_100_continue
-        if waits or self.flow.read_paused:
-            return False
-        rate = self.limits.body_rate
-        most = 4 * self.limits.body_grace * rate
-        self._balance = min(self._balance, most) - elapsed * rate
-        return self._balance < 0
+        return not (waits or self.flow.read_paused) and self._sender.is_slow(elapsed)

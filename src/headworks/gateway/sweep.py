@@ -73,3 +73,26 @@ class SlowReader:
             self._taken, self._since = taken, now
             return False
         return now - self._since >= self._seconds
+
+
+class SlowSender:
+    """Tells when a body comes too slowly: fewer than `rate` bytes a second, after `grace` seconds."""
+
+    __slots__ = ("_balance", "_grace", "_rate")
+
+    def __init__(self, rate: float, grace: float) -> None:
+        self._rate, self._grace = rate, grace * rate
+        self._balance = 0.0
+
+    def begin(self) -> None:
+        """Begin with a new body."""
+        self._balance = self._grace
+
+    def add(self, size: int) -> None:
+        """Count so many bytes of it."""
+        self._balance += size
+
+    def is_slow(self, elapsed: float) -> bool:
+        """Take so many seconds off; say whether there were too many."""
+        self._balance = min(self._balance, 4 * self._grace) - elapsed * self._rate
+        return self._balance < 0

@@ -6,18 +6,20 @@ import logging
 import re
 import sys
 import urllib.parse
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from typing import Literal, TextIO
 
 from typing_extensions import override
 
+from headworks.core.memo import Memo
 from headworks.types import Secret
 
 _SHORTEST = 4
 """Secrets below this length are left alone: a log without the letter `a` helps nobody."""
 
 _MOST_WORDS = 4096
+_LONGEST = 200
 
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
@@ -27,13 +29,20 @@ class Redaction:
 
     Forms: as it is, in JSON, percent-encoded, and in base64 at each of the three places that it can
     have in a longer text (as in `Authorization: Basic`).
+
+    Attributes:
+        word: As `apply`, for a short text that comes again and again, such as a feature's name.
+        words: As `word`, for several that come together; each is cut to 200 characters.
     """
 
     def __init__(self, secrets: Iterable[Secret] = ()) -> None:
         self._forms: tuple[str, ...] = ()
         self._starts: frozenset[str] = frozenset()
         self._shortest = 0
-        self._words: dict[str, str] = {}
+        self._words = Memo(self._shown, _MOST_WORDS)
+        self._groups = Memo(self._all_shown, _MOST_WORDS)
+        self.word: Callable[[str], str] = self._words.__getitem__
+        self.words: Callable[[tuple[str, ...]], tuple[str, ...]] = self._groups.__getitem__
         self.learn(secrets)
 
     def learn(self, secrets: Iterable[Secret]) -> None:
@@ -45,15 +54,13 @@ class Redaction:
         self._starts = frozenset(form[:_SHORTEST] for form in forms)
         self._shortest = min(map(len, forms), default=0)
         self._words.clear()
+        self._groups.clear()
 
-    def word(self, text: str) -> str:
-        """Return a short text that comes again and again, such as a feature's name, as `apply`."""
-        shown = self._words.get(text)
-        if shown is None:
-            if len(self._words) >= _MOST_WORDS:
-                self._words.clear()
-            shown = self._words[text] = self.apply(text) if self._may_hold(text) else text
-        return shown
+    def _shown(self, text: str) -> str:
+        return self.apply(text) if self._may_hold(text) else text
+
+    def _all_shown(self, texts: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple([self.word(text[:_LONGEST]) for text in texts])
 
     def _may_hold(self, text: str) -> bool:
         """Whether a secret may stand in a text: one look, however many secrets there are."""

@@ -14,7 +14,7 @@ from typing import Literal
 
 from headworks.core.queue import PRIORITIES
 from headworks.core.queue_rules import rank_of
-from headworks.types import Call
+from headworks.types import Call, Route
 
 _log = logging.getLogger("headworks.observe")
 
@@ -184,19 +184,21 @@ class ModelCell:
 
     def add(self, call: Call) -> None:
         """Add a finished call."""
-        usage = call.usage
+        usage, started = call.usage, call.started
         self.input += usage.input
         self.output += usage.output
-        self.cached += usage.cached
-        self.reasoning += usage.reasoning
-        if call.ended is not None:
-            seconds = call.ended - call.started
-            self.total.buckets[bisect_left(_BOUNDS, seconds)] += 1
-            self.total.sum += seconds
-        if call.answered is not None:
-            seconds = call.answered - call.started
-            self.first.buckets[bisect_left(_BOUNDS, seconds)] += 1
-            self.first.sum += seconds
+        if usage.cached:
+            self.cached += usage.cached
+        if usage.reasoning:
+            self.reasoning += usage.reasoning
+        if (ended := call.ended) is not None:
+            total, seconds = self.total, ended - started
+            total.buckets[bisect_left(_BOUNDS, seconds)] += 1
+            total.sum += seconds
+        if (answered := call.answered) is not None:
+            first, seconds = self.first, answered - started
+            first.buckets[bisect_left(_BOUNDS, seconds)] += 1
+            first.sum += seconds
 
 
 class Names:
@@ -276,45 +278,54 @@ class Metrics:
 
     def record(self, call: Call) -> None:
         """Count a finished call."""
-        model = self._models.label(call.asked)
-        caller = call.caller
-        key = "" if caller is None else self._keys.label(caller.name)
-        cell = self._cells.get((model, key, call.outcome)) or self._cell(model, key, call.outcome)
+        asked, caller, outcome = call.asked, call.caller, call.outcome
+        key = "" if caller is None else caller.name
+        cell = self._cells.get((asked, key, outcome)) or self._cell(asked, key, outcome)
         cell.calls += 1
-        if call.cost is None:
+        if (cost := call.cost) is None:
             cell.unpriced += 1
         else:
-            cell.cost += call.cost
+            cell.cost += cost
         if call.attempts:
             self._count_attempts(call)
-        elif call.outcome in _LIMITS:
+        elif outcome in _LIMITS:
             cell.limited += 1
         if call.filtered:
-            self._filtered[model, call.filtered] += 1
+            self._filtered[self._models.label(asked), call.filtered] += 1
         if call.hedge:
-            self._hedges[model, call.hedge] += 1
+            self._hedges[self._models.label(asked), call.hedge] += 1
         if call.queued:
             self._queued[PRIORITIES[rank_of(call)]].add(call.queued)
         self._statuses[call.status // 100 % 10] += 1
-        by_model = self._by_model.get(model) or self._by_model.setdefault(model, ModelCell())
-        by_model.add(call)
+        (self._by_model.get(asked) or self._model_cell(asked)).add(call)
+
+    # Labels stand for themselves, so that cells are found by the names as they come.
 
     def _cell(self, model: str, key: str, outcome: str) -> Cell:
-        """Return the cell of a combination that was not met under this very outcome."""
-        combination = (model, key, self._outcomes.label(outcome))
-        if combination not in self._cells and len(self._cells) >= SERIES:
-            combination = (OTHER, OTHER, OTHER)
-        return self._cells.setdefault(combination, Cell())
+        """Return the cell of a combination that was not met under these very names."""
+        names = self._models.label(model), self._keys.label(key), self._outcomes.label(outcome)
+        if names not in self._cells and len(self._cells) >= SERIES:
+            names = (OTHER, OTHER, OTHER)
+        return self._cells.get(names) or self._cells.setdefault(names, Cell())
+
+    def _model_cell(self, model: str) -> ModelCell:
+        """Return the cell of a model that was not met under this very name."""
+        name = self._models.label(model)
+        return self._by_model.get(name) or self._by_model.setdefault(name, ModelCell())
 
     def _count_attempts(self, call: Call) -> None:
-        attempts, route = self._attempts, call.route
-        made = [one for one in call.trail if one.code]
-        for one in made:
-            model = self._models.label(one.route.model)
-            attempts[one.route.upstream, model, self._outcomes.label(one.code)] += 1
-        if route is not None and call.attempts > len(made):
-            outcome = self._outcomes.label(call.outcome)
-            attempts[route.upstream, self._models.label(route.model), outcome] += 1
+        failed = [(one.route, one.code) for one in call.trail if one.code] if call.trail else ()
+        for route, outcome in failed:
+            self._count_attempt(route, outcome)
+        if call.route is not None and call.attempts > len(failed):
+            self._count_attempt(call.route, call.outcome)
+
+    def _count_attempt(self, route: Route, outcome: str) -> None:
+        names = route.upstream, route.model, outcome
+        if names not in self._attempts:
+            model = self._models.label(route.model)
+            names = route.upstream, model, self._outcomes.label(outcome)
+        self._attempts[names] += 1
 
     def samples(self) -> Iterator[tuple[Family, list[Sample]]]:
         """Yield every metric as it stands."""

@@ -16,7 +16,7 @@ class TagRedaction:
     """Masks known secrets, the caller's own key and anybody's virtual key in a request's tags."""
 
     def __init__(self, redaction: Redaction) -> None:
-        self._word = redaction.word
+        self._word, self._words = redaction.word, redaction.words
 
     def redact(self, request: Request, key: Secret | None) -> Request:
         """Return the request with clean tags: itself, if they are clean."""
@@ -29,7 +29,10 @@ class TagRedaction:
 
     def _redacted(self, tags: Tags, key: str) -> Tags:
         parts = (tags.feature, tags.user, tags.session, *tags.tags)
-        clean = tuple([self._text(part, key) for part in parts])
+        if max(map(len, parts)) < _SHORTEST_KEY:
+            clean = self._words(parts)
+        else:
+            clean = tuple([self._text(part, key) for part in parts])
         if clean == parts:
             return tags
         return replace(tags, feature=clean[0], user=clean[1], session=clean[2], tags=clean[3:])

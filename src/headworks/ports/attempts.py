@@ -1,7 +1,7 @@
 """What an attempt needs: a route that works, somebody to ask, and a row that books it."""
 
-from collections.abc import AsyncIterator
-from typing import Protocol
+from collections.abc import AsyncIterator, Coroutine
+from typing import Any, Protocol
 
 from headworks.core.budget import BudgetAlert
 from headworks.core.demand import Demand
@@ -169,7 +169,7 @@ class Hold(Protocol):
 class Ledger(Protocol):
     """Money, one row per attempt."""
 
-    async def hold(self, call: Call, route: Route, estimate: Usage) -> Hold:
+    def hold(self, call: Call, route: Route, estimate: Usage) -> Coroutine[Any, Any, Hold]:
         """Write the attempt's row before its first byte leaves, or raise `LedgerUnavailable`.
 
         The row is on disk when this returns. `call.attempts` is the attempt's number, from 1.
@@ -180,7 +180,7 @@ class Ledger(Protocol):
         """Return whether the call of that id has a row."""
         ...
 
-    async def written(self) -> None:
+    def written(self) -> Coroutine[Any, Any, None]:
         """Wait until every settlement so far is on disk, or known to be impossible for now."""
         ...
 

@@ -1,20 +1,26 @@
 """A ledger that books only what budgets have room for."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import repeat
+from operator import attrgetter
+from typing import Any
 
 import msgspec
 
 from headworks.core.budget import Account, Held, Outlay
 from headworks.core.cost_bound import Extent, is_priced, may_cost, most
 from headworks.core.measures import counted
-from headworks.core.pricing import ModelUnpriced, Price, cost, covers
+from headworks.core.pricing import ModelUnpriced, Price, assess, cost
 from headworks.ports import Hold, Ledger
 from headworks.stores.budgets import MemoryBudgets
 from headworks.types import Call, Certainty, Request, Route, Usage
 
 UNKNOWN = 1
 """What an attempt holds of which nobody knows what it costs: a budget that is used up has no room."""
+
+
+_is_strict = attrgetter("is_strict")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +41,7 @@ class BudgetedLedger:
         default_factory=dict[tuple[str, str, bool], int]
     )
 
-    async def hold(self, call: Call, route: Route, estimate: Usage) -> Hold:
+    def hold(self, call: Call, route: Route, estimate: Usage) -> Coroutine[Any, Any, Hold]:
         """Do as `ports.Ledger` says; where budgets apply, hold what it may cost as well.
 
         Raises:
@@ -45,7 +51,12 @@ class BudgetedLedger:
         """
         accounts = self.budgets.of(call)
         if not accounts:
-            return await self.ledger.hold(call, route, estimate)
+            return self.ledger.hold(call, route, estimate)
+        return self._hold(accounts, call, route, estimate)
+
+    async def _hold(
+        self, accounts: Sequence[Account], call: Call, route: Route, estimate: Usage
+    ) -> Hold:
         outlays, bound = self._outlays(accounts, call, route, estimate)
         held = self.budgets.reserve(outlays)
         try:
@@ -59,30 +70,29 @@ class BudgetedLedger:
         """Return whether the call has a row. See `ports.Ledger`."""
         return self.ledger.knows(call)
 
-    async def written(self) -> None:
+    def written(self) -> Coroutine[Any, Any, None]:
         """Wait until every settlement so far is on disk. See `ports.Ledger`."""
-        await self.ledger.written()
+        return self.ledger.written()
 
     def _outlays(
         self, accounts: Sequence[Account], call: Call, route: Route, estimate: Usage
     ) -> tuple[list[Outlay], Usage | None]:
         """Return what each account is asked for, and where one is strict, the most it may be."""
-        if not may_cost(call.request):
-            return [(account, 0) for account in accounts], None
         request = call.request
+        if not may_cost(request):
+            return list(zip(accounts, repeat(0))), None
         price = self.price(route.model) if is_priced(request) else None
-        is_strict = bool([True for account in accounts if account.is_strict])
+        is_strict = any(map(_is_strict, accounts))
         if price is None:
             if is_strict and not (request.model and is_priced(request)):
                 most(request, route, self.extent(route))
             return [_unpriced(account, route, request) for account in accounts], None
         found = counted(call.request, price.measures, None)
-        likely = estimate if found is None else found.usage
-        if not covers(price, likely):
+        expected, _ = assess(price, estimate if found is None else found.usage)
+        if expected is None:
             return [_unpriced(account, route, request) for account in accounts], None
-        expected = cost(price, likely)
         if not is_strict:
-            return [(account, expected) for account in accounts], None
+            return list(zip(accounts, repeat(expected))), None
         bound = self._dearest(price, most(request, route, self.extent(route)))
         at_most = cost(price, bound)
         return [
@@ -99,15 +109,13 @@ class BudgetedLedger:
         return _READINGS[which](usage)
 
 
-class BudgetedHold:
+class BudgetedHold(msgspec.Struct, eq=False):
     """One attempt's row, and the money that is held for it. Fulfils `ports.Hold`."""
 
-    __slots__ = ("_bound", "_budgets", "_held", "_hold")
-
-    def __init__(
-        self, budgets: MemoryBudgets, hold: Hold, held: Sequence[Held], bound: Usage | None
-    ) -> None:
-        self._budgets, self._hold, self._held, self._bound = budgets, hold, held, bound
+    _budgets: MemoryBudgets
+    _hold: Hold
+    _held: Sequence[Held]
+    _bound: Usage | None
 
     @property
     def is_open(self) -> bool:

@@ -33,6 +33,7 @@ from headworks.core.budget import (
 )
 from headworks.core.calendar import Per, period
 from headworks.core.levels import LevelKind
+from headworks.core.memo import Memo
 from headworks.core.periods import Span
 from headworks.ports import Alerts, Clock
 from headworks.stores.budget_alerts import ToldAlerts
@@ -48,7 +49,12 @@ _LONGEST: Final = 256
 """Characters of a user's name that the ledger keeps."""
 _NOBODY: Final[list[Account]] = []
 
+_MOST_KINDS: Final = 4096
+"""Kinds of calls whose accounts are remembered."""
+
 Budgets = Mapping[Owner, Budget]
+_Kind = tuple[str, str, str, tuple[str, ...]]
+"""The project, the key, the user and the tags of calls."""
 
 
 class _Crowd:
@@ -127,7 +133,8 @@ class MemoryBudgets:
         self._most = most
         self.accounts: dict[tuple[LevelKind, str], Account] = {}
         self._crowd: _Crowd | None = None
-        self._has_any = False
+        self._has_any = self._by_user = self._by_tag = False
+        self._known = Memo(self._named, _MOST_KINDS)
 
     def plan(self, budgets: Budgets) -> Plan:
         """Return what `adopt` needs. Changes nothing; any thread may call it, until then once.
@@ -180,6 +187,10 @@ class MemoryBudgets:
         touched = [known[owner] for owner in (*plan.changed, *plan.fresh) if owner != EVERY_USER]
         touched += self._adopt_rule(plan, now, seeds)
         self._has_any = bool(plan.budgets)
+        self._by_user, self._by_tag = (
+            any(owner.kind == kind for owner in plan.budgets) for kind in ("user", "tag")
+        )
+        self._known.clear()
         if self._has_any:
             self._told.forget(now)
         for account in touched:
@@ -210,15 +221,21 @@ class MemoryBudgets:
         """Return the accounts that a call counts against, the outermost first."""
         if not self._has_any or call.caller is None:
             return _NOBODY
-        known, caller, tags = self.accounts, call.caller, call.request.tags
+        caller, tags = call.caller, call.request.tags
+        user, found = tags.user if self._by_user else "", tags.tags if self._by_tag else ()
+        kind = caller.project, caller.name, user, found
+        return self._known[kind] if self._crowd is None else self._named(kind)
+
+    def _named(self, kind: _Kind) -> Sequence[Account]:
+        """Return the accounts that calls of one kind count against."""
+        (project, key, user, tags), known = kind, self.accounts
         found = [known.get(ORGANISATION)]
-        if caller.project:
-            found.append(known.get(("project", caller.project)))
-        found.append(known.get(("key", caller.name)))
-        if tags.user:
-            found.append(self._user(tags.user[:_LONGEST]))
-        if tags.tags:
-            found += [known.get(("tag", tag)) for tag in dict.fromkeys(tags.tags)]
+        if project:
+            found.append(known.get(("project", project)))
+        found.append(known.get(("key", key)))
+        if user:
+            found.append(self._user(user[:_LONGEST]))
+        found += [known.get(("tag", tag)) for tag in dict.fromkeys(tags)]
         return [account for account in found if account is not None]
 
     def reserve(self, outlays: Sequence[Outlay]) -> list[Held]:

@@ -130,10 +130,15 @@ class MemoryHealth:
             track.place.refused += refusal.reason == "budget"
             track.bind(now)
             return refusal
+        budget, breaker, account = track.place.budget, track.breaker, track.account
         track.admit(now, in_line=in_line)
-        leave = Admission(track, route.timeouts.total, now, is_retry=is_retry, is_last=is_last)
-        if demand is not None and track.bucket.levels:
-            leave.slip = track.bucket.take(demand, now)
+        (budget.withdraw if is_retry else budget.deposit)(now)
+        era = breaker.era if breaker.state == "closed" else breaker.admit(now, is_last=is_last)
+        paid = account.era if account.state == "closed" else account.admit(now, is_last=is_last)
+        leave = Admission(track, route.timeouts.total, now, era, paid)
+        bucket = track.bucket
+        if demand is not None and bucket.levels:
+            leave.slip = bucket.take(demand, now)
         return leave
 
     def refusal(
@@ -189,7 +194,7 @@ class MemoryHealth:
 
         It is 0 for a route of which nothing is known, so that it is tried.
         """
-        track = self._tracks.get((route.upstream, route.credential, route.model))
+        track = self._tracks.get(route.key)
         return 0.0 if track is None else track.load(self._clock.now())
 
     def adopt(self, rules: Mapping[str, HealthRules]) -> None:
@@ -274,7 +279,7 @@ class MemoryHealth:
 
     def _find(self, route: Route, now: float) -> Track:
         """Return the route's track as the one used last."""
-        key = (route.upstream, route.credential, route.model)
+        key = route.key
         track = self._tracks.get(key)
         if track is not None:
             self._tracks.move_to_end(key)

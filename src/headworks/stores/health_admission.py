@@ -2,6 +2,8 @@
 
 from typing import Final
 
+import msgspec
+
 from headworks.core.symptoms import asks_slower, symptom
 from headworks.core.upstream_bucket import Slip
 from headworks.core.upstream_signs import readings, told
@@ -19,29 +21,22 @@ _UNHEARD: Final = 15
 """Answers that are not looked at after one that did not speak of limits."""
 
 
-class Admission:
-    """Leave for one attempt on a route; what became of it is learned once."""
+class Admission(msgspec.Struct):
+    """Leave for one attempt on a route; what became of it is learned once.
 
-    __slots__ = (
-        "_begun", "_era", "_is_late", "_is_open", "_is_told", "_paid", "_total", "_track",
-        "slip",
-    )  # fmt: skip
+    Attributes:
+        slip: What it has taken of the provider's limits.
+    """
 
-    def __init__(
-        self, track: Track, total: float, now: float, *, is_retry: bool, is_last: bool
-    ) -> None:
-        budget = track.place.budget
-        if is_retry:
-            budget.withdraw(now)
-        else:
-            budget.deposit(now)
-        self._track = track
-        self._total = total
-        self._era = track.breaker.admit(now, is_last=is_last)
-        self._paid = track.account.admit(now, is_last=is_last)
-        self._begun = now
-        self._is_open, self._is_told, self._is_late = True, False, False
-        self.slip: Slip | None = None
+    _track: Track
+    _total: float
+    _begun: float
+    _era: int
+    _paid: int
+    slip: Slip | None = None
+    _is_open: bool = True
+    _is_told: bool = False
+    _is_late: bool = False
 
     def heard(self, headers: Headers) -> None:
         """Learn what is left of the provider's limits.
@@ -70,7 +65,8 @@ class Admission:
         now = track.place.clock.now()
         seconds = now - self._begun
         track.latency.observe(seconds, now)
-        self._is_late = track.is_late(seconds)
+        slow = track.breaker.rules.slow
+        self._is_late = slow is not None and seconds >= slow
         if track.breaker.state != "closed" or track.account.state != "closed":
             self._count(now)
 

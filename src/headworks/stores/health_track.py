@@ -151,16 +151,18 @@ class Track:
         met_limit: bool = False,
     ) -> Refusal | None:
         """Return why no attempt may be made, None when one may."""
-        breaker, account = self.breaker, self.account
+        breaker, account, bucket = self.breaker, self.account, self.bucket
         if breaker.state != "closed" and breaker.retry_after(now, is_last=is_last):
             return Refusal("open", breaker.retry_after(now, is_last=True))
         if account.state != "closed" and account.retry_after(now, is_last=is_last):
             return Refusal("quota", account.retry_after(now, is_last=True))
-        wait = self._pause(now, in_line=in_line, met_limit=met_limit)
-        if demand is not None and self.bucket.levels:
-            wait = max(wait, self.bucket.wait(demand, now))
+        wait = self.cool_until - now
+        if self.pace is not None or self.lull is not None:
+            wait = max(wait, self._pause(now, in_line=in_line, met_limit=met_limit))
+        if demand is not None and bucket.levels:
+            wait = max(wait, bucket.wait(demand, now))
         if self.concurrency is not None:
-            wait = max(wait, self.concurrency.wait(self.in_flight, self.bucket.ahead(demand)[0]))
+            wait = max(wait, self.concurrency.wait(self.in_flight, bucket.ahead(demand)[0]))
         if wait > EARLY:
             return Refusal("cooling", wait)
         if is_retry and not self.place.budget.left(now):
@@ -168,8 +170,8 @@ class Track:
         return None
 
     def _pause(self, now: float, *, in_line: bool, met_limit: bool) -> float:
-        """Return for how many seconds a call is to wait; the call that met a limit need not rest."""
-        wait = self.cool_until - now
+        """Return how long pace and lull hold a call; the one that met a limit need not rest."""
+        wait = 0.0
         if self.pace is not None:
             wait = max(wait, self.pace.wait(now, self.cool_until, in_line=in_line))
         if self.lull is not None and not met_limit:
@@ -222,9 +224,9 @@ class Track:
 
     def praise(self, era: int, now: float) -> None:
         """Count a call that went well."""
-        before = self.breaker.state
-        self.breaker.succeeded(era, now)
-        if self.breaker.state != before:
+        breaker, before = self.breaker, self.breaker.state
+        breaker.succeeded(era, now)
+        if breaker.state != before:
             _log.info("%s works again: its breaker has closed", self.name)
 
     def blame(self, era: int, cause: str, now: float, *, is_slow: bool = False) -> None:

@@ -162,6 +162,8 @@ class SqliteIdempotency:
 
     def release(self, call: Call) -> None:
         """Let the next one go on who waits for the call. Idempotent. See `ports.Idempotency`."""
+        if not self._claims:
+            return
         claim = self._claims.pop(call.id, None)
         if claim is not None:
             del self._running[claim.place]

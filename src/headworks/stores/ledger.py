@@ -32,13 +32,13 @@ import msgspec
 
 from headworks.core.cost_bound import is_priced
 from headworks.core.measures import counted, is_measured
-from headworks.core.pricing import ModelUnpriced, Price, covers
+from headworks.core.pricing import ModelUnpriced, Price, assess
 from headworks.errors import LedgerUnavailable
 from headworks.ports import Clock
 from headworks.stores.checkpoint import Checkpointer
 from headworks.stores.ledger_attempt import Attempt
 from headworks.stores.ledger_damage import Damage
-from headworks.stores.ledger_rows import Opened, Row, held_row, is_refused
+from headworks.stores.ledger_rows import Row, held_row, is_refused
 from headworks.stores.ledger_schema import ledger_path
 from headworks.stores.ledger_writer import LedgerWriter
 from headworks.stores.rollups import RollupWriter
@@ -114,7 +114,7 @@ class SqliteLedger:
     ) -> None:
         self.path = path
         self.prices = prices
-        self._clock = clock
+        self._time = clock.time
         self._writer = LedgerWriter(path, clock, is_synced=self._survives_power_cut)
         self._boot = self._writer.file.boot
         self._turn = threading.Lock()
@@ -143,11 +143,12 @@ class SqliteLedger:
     async def hold(self, call: Call, route: Route, estimate: Usage) -> Attempt:
         """Write the attempt's row, or raise `LedgerUnavailable`. See `ports.Ledger`."""
         attempt, row = self._prepared(call, route, estimate)
-        loop = self._due or asyncio.get_running_loop()
+        due = self._due
+        loop = due or asyncio.get_running_loop()
         committed = loop.create_future()
         self._rows.append(row)
         self._waiting.append((committed, call))
-        if self._due is None:
+        if due is None:
             if self._writer.open:
                 self._due = loop
                 loop.call_soon(self._flush)
@@ -200,7 +201,7 @@ class SqliteLedger:
 
     def now(self) -> int:
         """Return nanoseconds since 1970."""
-        return int(self._clock.time() * 1e9)
+        return int(self._time() * 1e9)
 
     def statistics(self) -> Statistics:
         """Return what happened so far."""
@@ -229,11 +230,14 @@ class SqliteLedger:
             self._writer.close()
 
     def _prepared(self, call: Call, route: Route, estimate: Usage) -> tuple[Attempt, Row]:
-        price = self.prices.price(route.model) if is_priced(call.request) else None
-        if price is not None and is_measured(call.request.path):
-            found = counted(call.request, price.measures, None)
-            estimate = estimate if found is None else found.usage
-        if (price is None or not covers(price, estimate)) and is_refused(call):
+        request, cost = call.request, None
+        price = self.prices.price(route.model) if is_priced(request) else None
+        if price is not None:
+            if is_measured(request.path):
+                found = counted(request, price.measures, None)
+                estimate = estimate if found is None else found.usage
+            cost, _ = assess(price, estimate)
+        if cost is None and is_refused(call):
             raise ModelUnpriced(
                 f"The price of {route.model[:128]!r} is not known, and the key may not use a model "
                 "without one.",
@@ -244,7 +248,8 @@ class SqliteLedger:
             self._noting.append((price.version, route.model, numbers))
             self._noted.add(price.version)
         seq = self._last_seq = self._last_seq + 1
-        row = held_row(call, route, estimate, price, Opened(seq, self._boot, self.now()))
+        opened = seq, self._boot, self.now()
+        row = held_row(call, route, estimate, price, cost, opened)
         return Attempt(self, row, price), row
 
     def _flush_soon(self) -> None:
@@ -299,11 +304,13 @@ class SqliteLedger:
     def _tell_all(self, batch: Batch, verdicts: Verdicts) -> None:
         """Tell those who wait what became of their rows, and try again what is still owed."""
         _, waiting, readers = batch
-        for at, (committed, _) in enumerate(waiting):
-            if verdicts:
+        if verdicts:
+            for at, (committed, _) in enumerate(waiting):
                 _tell(committed, verdicts.get(at, _WELL))
-            elif not committed.cancelled():
-                committed.set_result(True)
+        else:
+            for committed, _ in waiting:
+                if not committed.cancelled():
+                    committed.set_result(True)
         for reader in readers:
             if not reader.cancelled():
                 reader.set_result(None)

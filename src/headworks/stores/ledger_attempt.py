@@ -2,7 +2,9 @@
 
 from typing import Literal, Protocol
 
-from headworks.core.pricing import Price, anomalies, cost, covers
+import msgspec
+
+from headworks.core.pricing import Price, anomalies, assess
 from headworks.stores.ledger_rows import Row
 from headworks.types import NO_USAGE, Certainty, Usage
 
@@ -23,7 +25,7 @@ class Pages(Protocol):
         ...
 
 
-class Attempt:
+class Attempt(msgspec.Struct, eq=False):
     """One row, held. Fulfils `ports.Hold`.
 
     Attributes:
@@ -31,14 +33,12 @@ class Attempt:
         is_booked: Whether the row is in the file, or will be.
     """
 
-    __slots__ = ("_cost", "_ledger", "_price", "_row", "is_booked", "is_open")
-
-    def __init__(self, ledger: Pages, row: Row, price: Price | None) -> None:
-        self._ledger = ledger
-        self._row = row
-        self._price = price
-        self.is_open = self.is_booked = True
-        self._cost: int | None = None
+    _ledger: Pages
+    _row: Row
+    _price: Price | None
+    is_open: bool = True
+    is_booked: bool = True
+    _cost: int | None = None
 
     @property
     def measures(self) -> frozenset[str]:
@@ -50,11 +50,15 @@ class Attempt:
     ) -> int | None:
         """Book what the attempt used, once; return its cost. See `ports.Hold`."""
         if self.is_open:
-            if usage == NO_USAGE and certainty == "exact":
-                self._cost = 0
-            elif self._price is not None and covers(self._price, usage):
-                self._cost = cost(self._price, usage)
-            self._close("settled", certainty, outcome, usage, odd)
+            price = self._price
+            if price is not None:
+                self._cost, found = assess(price, usage)
+            else:
+                self._cost = 0 if usage == NO_USAGE and certainty == "exact" else None
+                found = anomalies(usage)
+            if odd:
+                found = tuple(dict.fromkeys((*odd, *found)))
+            self._close("settled", certainty, outcome, usage, found)
         else:
             self._ledger.note_duplicate()
         return self._cost
@@ -73,12 +77,9 @@ class Attempt:
         certainty: Certainty | None,
         outcome: str,
         usage: Usage,
-        reported: tuple[str, ...] = (),
+        odd: tuple[str, ...] = (),
     ) -> None:
         self.is_open = False
-        odd = anomalies(usage, self._price if state == "settled" else None)
-        if reported:
-            odd = tuple(dict.fromkeys((*reported, *odd)))
         if self._cost is None:
             odd = ("unpriced", *odd)
         if not self.is_booked:

@@ -5,13 +5,12 @@ bool, as over a str or an int.
 """
 
 from functools import lru_cache
-from typing import NamedTuple
 
 import msgspec
 
 from headworks.core.cost_bound import may_cost
 from headworks.core.endpoints import endpoint
-from headworks.core.pricing import Price, cost, covers
+from headworks.core.pricing import Price
 from headworks.errors import CallError
 from headworks.types import Call, Caller, Route, Usage
 
@@ -36,32 +35,32 @@ NOTE_PRICE = "INSERT OR IGNORE INTO prices (version, model, numbers) VALUES (?, 
 
 Value = str | int | bytes | None
 Row = tuple[Value, ...]
+Opened = tuple[int, int, int]
+"""A row's number, which run of the gateway holds it, and when, in nanoseconds since 1970."""
 
 _NOBODY = Caller(name="", key_id="")
 _LONGEST = 256
 _LARGEST = 2**63 - 1
 
 
-class Opened(NamedTuple):
-    """A row's number, which run of the gateway holds it, and when, in nanoseconds since 1970."""
-
-    seq: int
-    boot: int
-    now: int
-
-
-def held_row(call: Call, route: Route, estimate: Usage, price: Price | None, opened: Opened) -> Row:
-    """Return what `HOLD` writes."""
-    caller = call.caller or _NOBODY
-    request = call.request
+def held_row(
+    call: Call,
+    route: Route,
+    estimate: Usage,
+    price: Price | None,
+    cost: int | None,
+    opened: Opened,
+) -> Row:
+    """Return what `HOLD` writes; `cost` is what the estimate costs, None when that is unknown."""
+    seq, boot, now = opened
+    caller, request = call.caller or _NOBODY, call.request
     tags = request.tags
-    is_priced = price is not None and covers(price, estimate)
     return (
-        opened.seq,
+        seq,
         call.id,
         call.attempts,
-        opened.boot,
-        opened.now,
+        boot,
+        now,
         caller.key_id,
         caller.name,
         caller.project,
@@ -75,7 +74,7 @@ def held_row(call: Call, route: Route, estimate: Usage, price: Price | None, ope
         call.asked[:_LONGEST],
         route.model[:_LONGEST],
         int(request.stream),
-        cost(price, estimate) if price is not None and is_priced else None,
+        cost,
         None if price is None else price.version,
         estimate.input,
         estimate.output,
@@ -84,7 +83,7 @@ def held_row(call: Call, route: Route, estimate: Usage, price: Price | None, ope
         estimate.written_12h,
         estimate.reasoning,
         estimate.tier,
-        "" if is_priced else "unpriced",
+        "unpriced" if cost is None else "",
     )
 
 

@@ -73,9 +73,9 @@ class LimitReservation(msgspec.Struct):
         `usage` is what the last of them used. A call for which there was no money counts nowhere.
         """
         call, outputs = self._call, self._outputs
+        tokens, last = call.tokens, usage.input + usage.output
         is_unpaid = not call.attempts and call.trail and _is_unpaid(call)
-        tokens = max(call.tokens, usage.input + usage.output)
-        self._grant.settle(tokens, 0 if is_unpaid else 1)
+        self._grant.settle(max(tokens, last), 0 if is_unpaid else 1)
         if outputs is not None:
             self._outputs = None
             outputs.observe((call.caller or _NOBODY).key_id, call.request.model, usage.output)
@@ -205,6 +205,9 @@ class MemoryLimits:
     def _kind(self, call: Call, *, is_inner: bool = False) -> _Kind:
         """Return the limits that hold for a call; what was found of late is remembered."""
         caller = call.caller or _NOBODY
+        kind = self._known.get(caller.key_id)
+        if kind is not None and kind.caller is caller and not is_inner:
+            return kind
         who: Hashable = caller.key_id if caller.token is None else caller.token.id
         if self._is_apart or caller.limits.models:
             request = call.request

@@ -1,30 +1,32 @@
 """Counts rates and parallel calls in this process.
 
 Most calls meet the same few limits, so these are looked up once and kept, as a `MemoryGate`. What
-has left a window is looked for once in a tick, which is a slot of a minute.
+has left a window is looked for once in a tick, which is a slot of a minute. In between a subject's
+minute and its day count the same, so that the tighter of the two stays so, and is all that is asked
+until the next *turn*: a tick, or whatever has changed one of the two alone.
 """
 
-import math
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from operator import itemgetter
 from typing import Final
 
 import msgspec
 
-from headworks.core.admission import (
-    PARALLEL_WAIT,
-    Ask,
-    Bound,
-    Denial,
-    Dimension,
-    Standing,
-    Subject,
-)
+from headworks.core.admission import Ask, Bound, Denial, Standing, Subject
 from headworks.core.window import DAY, MINUTE, Counted, Span, Window
 from headworks.ports import Clock
 from headworks.stores.authority import Ahead, AuthorityStatistics
-from headworks.types import RateLimits
+from headworks.stores.memory_rates import (
+    Rate,
+    Use,
+    denials,
+    least_requests,
+    least_tokens,
+    pairs,
+    rates,
+    wait_after,
+)
 
 _MEMORY: Final = 1200
 """Ticks after which an idle subject is forgotten: its minute has been empty for half of them."""
@@ -35,27 +37,11 @@ _LOOKS: Final = 1000
 _TICKS: Final = MINUTE.rate
 
 
-class _Use(Window):
-    """What one subject does: in a minute, at once, and in a day from the first limit on days.
-
-    Attributes:
-        seen: The tick in which it was used last, None when it was forgotten.
-    """
-
-    __slots__ = ("day", "in_flight", "seen")
-
-    def __init__(self, tick: int) -> None:
-        super().__init__(MINUTE)
-        self.day: Window | None = None
-        self.in_flight = 0
-        self.seen: int | None = tick
-
-
 class MemoryGrant(msgspec.Struct):
     """What was counted at each subject, and in which slots."""
 
     _authority: "MemoryAuthority"
-    _uses: tuple[_Use, ...]
+    _uses: tuple[Use, ...]
     _days: tuple[Window, ...]  # one that begins later has not counted this
     _tick: int
     _day: int
@@ -79,15 +65,22 @@ class MemoryGrant(msgspec.Struct):
         if not self._is_open:
             return
         self._is_open = False
-        self.vacate()
-        change, tick = tokens - self._tokens, self._tick
+        authority, tick, begun = self._authority, self._tick, self._day
+        change, place = tokens - self._tokens, int(self._has_place)
+        self._has_place = False
+        authority.in_flight -= place
         for use in self._uses:
+            use.in_flight -= place
             if use.slot == tick:
                 use.tokens += change
             else:
                 use.settle(tick, change)
         for day in self._days:
-            day.settle(self._day, change)
+            if day.slot == begun:
+                day.tokens += change
+            else:
+                day.settle(begun, change)
+        authority.turn += tick <= authority.apart
         if self._more or requests != 1:
             self._correct(requests - 1)
 
@@ -99,15 +92,13 @@ class MemoryGrant(msgspec.Struct):
                 use.day.settle(self._day, -more, requests)
 
 
-_Rate = tuple[Window, int]
-"""A window, and how much it may hold."""
-_No = tuple[Ask, Dimension, int, int, int, float]
-
-
 class MemoryGate:
     """The limits of one kind of calls, and what their subjects do."""
 
-    __slots__ = ("_authority", "_bounds", "_days", "_is_limited", "_parallel", "_requests", "_tokens", "_turn", "_uses")  # fmt: skip
+    __slots__ = (
+        "_authority", "_bounds", "_days", "_is_limited", "_pairs", "_parallel", "_requests", "_tokens",
+        "_turn", "_uses",
+    )  # fmt: skip
 
     def __init__(self, authority: "MemoryAuthority", bounds: Sequence[Bound]) -> None:
         self._authority, self._bounds = authority, bounds
@@ -137,9 +128,9 @@ class MemoryGate:
         self._renew()
         for ask, use in self._asked(tokens, more):
             calls, theirs = ahead(ask.subject)
-            for rate in _rates(ask, use):
+            for rate in rates(ask, use):
                 others = calls if rate[2] == "requests" else theirs
-                found = max(found, _wait_after(rate, others, now))
+                found = max(found, wait_after(rate, others, now))
         return found
 
     def _decide_alike(self, tokens: int, now: float) -> MemoryGrant | Denial:
@@ -149,12 +140,12 @@ class MemoryGate:
                 return self._decide_apart(tokens, (), now)
         requests = room = None
         if self._requests:
-            left, limit, window = _least_requests(self._requests)
+            left, limit, window = least_requests(self._requests)
             if left < 1:
                 return self._decide_apart(tokens, (), now)
             requests = Standing(limit, left - 1, self._authority.full(window))
         if self._tokens:
-            left, limit, window = _least_tokens(self._tokens)
+            left, limit, window = least_tokens(self._tokens)
             if left < tokens:
                 return self._decide_apart(tokens, (), now)
             room = Standing(limit, left - tokens, self._authority.full(window))
@@ -163,9 +154,9 @@ class MemoryGate:
     def _decide_apart(self, tokens: int, more: Sequence[int], now: float) -> MemoryGrant | Denial:
         """Decide on any call: with each limit by itself."""
         asked = self._asked(tokens, more)
-        denials = [one for ask, use in asked for one in _denials(ask, use, now)]
-        if denials:  # after the longest wait all the others are over too
-            found = max(denials, key=itemgetter(-1))
+        noes = [one for ask, use in asked for one in denials(ask, use, now)]
+        if noes:  # after the longest wait all the others are over too
+            found = max(noes, key=itemgetter(-1))
             return Denial(*found, self._standing("requests", now), self._standing("tokens", now))
         grant = self._count(tokens, more, None, None)
         grant.requests = self._standing("requests", now)
@@ -195,14 +186,14 @@ class MemoryGate:
 
     def _standing(self, counted: Counted, now: float) -> Standing | None:
         """Return how the tightest of the limits stands."""
-        rates = self._requests if counted == "requests" else self._tokens
-        if not rates:
+        limited = self._requests if counted == "requests" else self._tokens
+        if not limited:
             return None
-        least = _least_requests if counted == "requests" else _least_tokens
-        left, limit, window = least(rates)
+        least = least_requests if counted == "requests" else least_tokens
+        left, limit, window = least(limited)
         return Standing(limit, max(0, left), window.reset(now, counted))
 
-    def _asked(self, tokens: int, more: Sequence[int]) -> list[tuple[Ask, _Use]]:
+    def _asked(self, tokens: int, more: Sequence[int]) -> list[tuple[Ask, Use]]:
         amounts = [tokens + extra for extra in more] if more else [tokens] * len(self._bounds)
         return [
             (Ask(bound.subject, bound.limits, amount), use)
@@ -213,17 +204,12 @@ class MemoryGate:
         """Look up the subjects; those that are not known begin anew."""
         bounds = self._bounds
         self._uses = uses = tuple(self._authority.use(bound) for bound in bounds)
-        self._requests: list[_Rate] = []
-        self._tokens: list[_Rate] = []
-        self._parallel: list[tuple[_Use, int]] = []
-        for bound, use in zip(bounds, uses, strict=True):
-            limits = bound.limits
-            if limits.parallel is not None:
-                self._parallel.append((use, limits.parallel))
-            for _, limit, counted, window in _windows(limits, use):
-                rates = self._requests if counted == "requests" else self._tokens
-                rates.append((window, limit))
-        self._is_limited = bool(self._requests or self._tokens or self._parallel)
+        self._requests: list[Rate] = []
+        self._tokens: list[Rate] = []
+        limited = [(bound.limits, use) for bound, use in zip(bounds, uses, strict=True)]
+        self._parallel = [(use, one.parallel) for one, use in limited if one.parallel is not None]
+        self._pairs = pairs(limited, "requests"), pairs(limited, "tokens")
+        self._is_limited = bool(self._parallel or self._pairs[0] or self._pairs[1])
         self._days: tuple[Window, ...] = ()
         self._turn = -1
 
@@ -238,6 +224,15 @@ class MemoryGate:
         self._days = tuple([use.day for use in self._uses if use.day is not None])
         for day in self._days:
             day.expire(authority.day)
+        requests, tokens = self._pairs
+        self._requests = [
+            (one, most) if most - one.requests <= limit - day.requests else (day, limit)
+            for one, most, day, limit in requests
+        ]
+        self._tokens = [
+            (one, most) if most - one.tokens <= limit - day.tokens else (day, limit)
+            for one, most, day, limit in tokens
+        ]
         self._turn = authority.turn
 
 
@@ -248,14 +243,16 @@ class MemoryAuthority:
         now: The clock.
         tick: The slot of the minute that is under way; `day` is that of the day.
         turn: Goes up when gates have to look at their windows anew.
+        apart: The last tick whose calls may count in a minute or a day alone, not in both alike.
         in_flight: Calls let in and not settled.
     """
 
     def __init__(self, clock: Clock) -> None:
         self.now = clock.now
         self.tick = self.day = self.turn = self.in_flight = 0
+        self.apart = self._begun = -1  # the latter is when a day began that was not counted before
         self._due = 0  # looks that are due, in parts of a round
-        self._uses: OrderedDict[Subject, _Use] = OrderedDict()
+        self._uses: OrderedDict[Subject, Use] = OrderedDict()
         self.look()
 
     def gate(self, bounds: Sequence[Bound]) -> MemoryGate:
@@ -275,6 +272,7 @@ class MemoryAuthority:
             window = use if span is MINUTE else use.day
             if window is not None:
                 window.add(slot, requests, tokens)
+        self.turn += 1
 
     def statistics(self) -> AuthorityStatistics:
         """Return what is counted now."""
@@ -293,6 +291,7 @@ class MemoryAuthority:
         self._due += (tick - self.tick) * len(self._uses)
         self.tick, self.day = tick, DAY.slot(now)
         self.turn += 1
+        self.apart = max(self._begun, tick - MINUTE.life)
         if self._due >= _ROUND:
             self._sweep(min(self._due // _ROUND, len(self._uses), _LOOKS))
             self._due %= _ROUND
@@ -303,15 +302,16 @@ class MemoryAuthority:
             return MINUTE.period
         return (self.day + DAY.life) / DAY.rate - self.tick / _TICKS
 
-    def use(self, bound: Bound) -> _Use:
+    def use(self, bound: Bound) -> Use:
         """Return what a subject does; its day begins with the first limit on it."""
         use = self._uses.get(bound.subject)
         if use is None:
-            use = self._uses[bound.subject] = _Use(self.tick)
+            use = self._uses[bound.subject] = Use(self.tick)
         limits = bound.limits
         if use.day is None and (limits.rpd is not None or limits.tpd is not None):
             use.day = Window(DAY)
             self.turn += 1
+            self.apart = self._begun = self.tick
         return use
 
     def _sweep(self, looks: int) -> None:
@@ -328,73 +328,3 @@ class MemoryAuthority:
             else:
                 del uses[subject]
                 use.seen = None
-
-
-def _least_requests(rates: Sequence[_Rate]) -> tuple[int, int, Window]:
-    """Return how much is left of the limit on requests that has least left, the limit, its window."""
-    window, limit = rates[0]
-    least = limit - window.requests
-    for other, most in rates:
-        left = most - other.requests
-        if left < least:
-            least, limit, window = left, most, other
-    return least, limit, window
-
-
-def _least_tokens(rates: Sequence[_Rate]) -> tuple[int, int, Window]:
-    """Return the same of the limits on tokens."""
-    window, limit = rates[0]
-    least = limit - window.tokens
-    for other, most in rates:
-        left = most - other.tokens
-        if left < least:
-            least, limit, window = left, most, other
-    return least, limit, window
-
-
-def _denials(ask: Ask, use: _Use, now: float) -> Iterator[_No]:
-    limit = ask.limits.parallel
-    if limit is not None and use.in_flight >= limit:
-        yield ask, "parallel", limit, use.in_flight, 1, PARALLEL_WAIT
-    for dimension, limit, counted, window, amount in _rates(ask, use):
-        used = window.requests if counted == "requests" else window.tokens
-        if (surplus := used + amount - limit) > 0:
-            wait = math.inf if amount > limit else window.wait(now, surplus, counted)
-            yield ask, dimension, limit, used, amount, wait
-
-
-def _windows(limits: RateLimits, use: _Use) -> Iterator[tuple[Dimension, int, Counted, Window]]:
-    """Yield each limit on a rate that is set, with the window that it is on."""
-    rates: tuple[tuple[Dimension, int | None, Counted, Window | None], ...] = (
-        ("rpm", limits.rpm, "requests", use),
-        ("tpm", limits.tpm, "tokens", use),
-        ("rpd", limits.rpd, "requests", use.day),
-        ("tpd", limits.tpd, "tokens", use.day),
-    )
-    for dimension, limit, counted, window in rates:
-        if limit is not None and window is not None:
-            yield dimension, limit, counted, window
-
-
-_Asked = tuple[Dimension, int, Counted, Window, int]
-
-
-def _rates(ask: Ask, use: _Use) -> Iterator[_Asked]:
-    """Yield each limit on a rate that something is asked of, and how much."""
-    for dimension, limit, counted, window in _windows(ask.limits, use):
-        amount = 1 if counted == "requests" else ask.tokens
-        if amount:
-            yield dimension, limit, counted, window, amount
-
-
-def _wait_after(rate: _Asked, ahead: int, now: float) -> float:
-    """Return the seconds until there is room after others who take it as soon as they can."""
-    _, limit, counted, window, amount = rate
-    used = window.requests if counted == "requests" else window.tokens
-    surplus = used + ahead + amount - limit
-    if surplus <= 0 or amount > limit:
-        return 0.0
-    rounds, surplus = divmod(surplus - 1, limit)
-    period = window.span.period  # what is let in now has left after so long
-    first = window.wait(now, surplus + 1, counted) if surplus < used else period
-    return rounds * period + first

@@ -131,8 +131,8 @@ class QueuedLimits:
             Overloaded: More calls wait for a place in flight than can be served.
             DeadlineExceeded: The call's time was up before its turn.
         """
-        rank, now, denial = rank_of(call), self._now(), None
-        is_quiet = not (rank or self._queue.calls or self._told.count)
+        rank, now, denial, told = rank_of(call), self._now(), None, self._told
+        is_quiet = not (rank or self._queue.calls or told.count)
         if (is_quiet and self._in_flight < self._most) or self._is_free(call, rank, now):
             self._in_flight += 1
             if rank:
@@ -141,8 +141,8 @@ class QueuedLimits:
                 inner = self._limits.reserve_nowait(call, estimate)
                 if inner is None:
                     inner = await self._limits.reserve(call, estimate)
-                if self._told.count:
-                    self._told.take(who_of(call))
+                if told.count:
+                    told.take(who_of(call))
                 return Held(self, inner, call, rank, now)
             except BaseException as error:
                 self._release(rank)

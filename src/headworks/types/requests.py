@@ -133,9 +133,11 @@ class Request(msgspec.Struct, frozen=True):
         return self.upload.length or self.upload.passed
 
     def __post_init__(self) -> None:
-        model = self.fields.get("model") or self.model
+        fields = self.fields
+        model, stream = fields.get("model") or self.model, fields.get("stream") is True
         set_field(self, "model", model if isinstance(model, str) else "")
-        set_field(self, "stream", self.fields.get("stream") is True)
+        if stream is not self.stream:
+            set_field(self, "stream", stream)
 
 
 Reserve = Literal["expected", "strict"]

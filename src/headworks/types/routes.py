@@ -55,16 +55,27 @@ class SocketRules:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """A place a call can be sent to: one model, at one upstream, by one credential."""
+    """A place a call can be sent to: one model, at one upstream, by one credential.
+
+    Attributes:
+        place: The model and where it is, as people write it.
+        key: What tells it apart from others, whatever the waits there.
+    """
 
     upstream: str
     model: str
     credential: str
     timeouts: Timeouts = Timeouts()
+    place: str = field(init=False, compare=False, repr=False)
+    key: tuple[str, str, str] = field(init=False, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "place", f"{self.upstream}/{self.model}")
+        object.__setattr__(self, "key", (self.upstream, self.credential, self.model))
 
     @override
     def __str__(self) -> str:
-        return f"{self.upstream}/{self.model}"
+        return self.place
 
 
 Need = Literal["tools", "vision", "audio", "files", "json_schema", "prefill", "context"]

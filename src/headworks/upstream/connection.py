@@ -114,12 +114,8 @@ class Connection(asyncio.BufferedProtocol):
             transport.write(head + content)
         else:
             transport.writelines((head, content))
-        if is_open or transport.get_write_buffer_size():
-            self._is_sending = True
-        else:
-            self._is_sending = False
-            response.on_sent()
-        self.watch(response.due())
+        self._is_sending = is_open or transport.get_write_buffer_size() > 0
+        self.watch(response.due() if self._is_sending else response.on_sent())
 
     async def pour(self, response: HttpResponse, *parts: bytes, seconds: float) -> bool:
         """Send more of an open request; return when it has left, and whether more is wanted.
@@ -148,8 +144,7 @@ class Connection(asyncio.BufferedProtocol):
         self._is_open = False
         if not transport.get_write_buffer_size():
             self._is_sending = False
-            response.on_sent()
-            self.watch(response.due())
+            self.watch(response.on_sent())
 
     def is_silent(self) -> bool:
         """Whether the connection is open, and neither bytes nor an end wait in its socket.
@@ -162,10 +157,10 @@ class Connection(asyncio.BufferedProtocol):
             return True
         return not self._poll.poll(0)
 
-    def rest(self) -> None:
+    def rest(self, now: float) -> None:
         """Become idle."""
-        self.idle_since = self._loop.time()
-        self.watch(self.idle_since + self._owner.limits.idle_seconds)
+        self.idle_since = now
+        self.watch(now + self._owner.limits.idle_seconds)
 
     def close(self) -> None:
         """Close at once and free the slot. Idempotent."""
@@ -302,9 +297,7 @@ class Connection(asyncio.BufferedProtocol):
             self._make_room()
         elif self._is_sending and self._framer is not None:
             self._is_sending = False
-            response = self._framer.response
-            response.on_sent()
-            self.watch(response.due())
+            self.watch(self._framer.response.on_sent())
 
     def _make_room(self) -> None:
         if self._room is not None and not self._room.done():
@@ -320,8 +313,8 @@ class Connection(asyncio.BufferedProtocol):
         framer, self._framer = self._framer, None
         if framer is None:
             return
-        framer.close()
-        self.resume()
+        if self._is_paused:
+            self.resume()
         framer.response.on_end()
         if progress == "clean" and self._is_reusable():
             self.has_answered = True

@@ -7,6 +7,7 @@ from urllib.parse import quote
 
 from headworks.core.classify import classify
 from headworks.core.endpoints import endpoint, waits
+from headworks.core.memo import remembered
 from headworks.core.naming import renamed, session_model, stands_apart
 from headworks.core.realtime import DIALECTS
 from headworks.core.streams import wants_usage
@@ -15,11 +16,13 @@ from headworks.errors import DeadlineExceeded, MalformedResponse, Retry, Upstrea
 from headworks.ports import Clock, UpstreamResponse
 from headworks.types import Headers, Request, Route, Secret, Upload
 from headworks.upstream.http1 import HttpClient, HttpResponse, request_head
-from headworks.upstream.origin import CHUNKED
+from headworks.upstream.origin import CHUNKED, end_of_head, open_head
 from headworks.upstream.pouring import Body
 
 _MOST_ERROR = 65_536
 """Bytes of an error body that are read; what is longer is not an error message."""
+_Opened = tuple[str, str, bytes, str, Headers]
+"""What a request's head says apart from its length: one caller sends the same again and again."""
 ERROR_WAIT = 2.0
 """Seconds to wait for it: the status says enough."""
 
@@ -58,6 +61,7 @@ class Provider:
         self._keys = {
             name: credential.api_key.reveal().encode() for name, credential in credentials.items()
         }
+        self._open_head = remembered(self._opened)
 
     def shown(self, route: Route) -> bytes:
         """Return the key that the provider is shown."""
@@ -68,26 +72,24 @@ class Provider:
         path, query = request.path, request.query
         if request.model != route.model and request.model and stands_apart(path):
             path, query = renamed(path, query, route.model)
-        target = self._base + path.removeprefix("/v1")
-        if query:
-            target += "?" + query.decode("latin-1")
         content, length = _body(request, route)
-        head = request_head(
-            request.method,
-            target,
-            self._host,
-            (*self._fields[route.credential], *request.headers),
-            length,
-        )
+        begun = self._open_head((request.method, path, query, route.credential, request.headers))
         timeouts = waits(route.timeouts, request)
         return self.client.send(
-            head,
+            begun + end_of_head(length),
             content,
             timeouts,
             first_byte=timeouts.first_byte if request.stream else timeouts.first_byte_whole,
             total=remaining,
             no_body=request.method == "HEAD",
         )
+
+    def _opened(self, what: _Opened) -> bytes:
+        method, path, query, credential, headers = what
+        target = self._base + path.removeprefix("/v1")
+        if query:
+            target += "?" + query.decode("latin-1")
+        return open_head(method, target, self._host, (*self._fields[credential], *headers))
 
     async def open(self, request: Request, route: Route, remaining: float) -> HttpResponse:
         """Ask for a WebSocket connection; return the response whatever its status.

@@ -121,6 +121,15 @@ def request_head(
     `CHUNKED` in its place says that the body comes in chunks.
 
     Raises:
+        ValueError: As `open_head`.
+    """
+    return open_head(method, target, host, headers) + end_of_head(content_length)
+
+
+def open_head(method: str, target: str, host: str, headers: Headers) -> bytes:
+    """Return a request's head without what it says of its body's length.
+
+    Raises:
         ValueError: A part could end its line early, or `headers` holds a field that frames the
             message: Host, Content-Length and Transfer-Encoding come from here alone.
     """
@@ -131,11 +140,16 @@ def request_head(
             raise ValueError(f"{name!r} is not a field that a request may carry here")
     lines = [f"{method} {target} HTTP/1.1".encode("ascii"), b"host: " + host.encode("ascii")]
     lines += map(b": ".join, headers)
+    return message_head(lines)[:-2]
+
+
+def end_of_head(content_length: int | None) -> bytes:
+    """Return what is missing of a head, with its last empty line; the argument as `request_head`."""
+    if content_length is None:
+        return b"\r\n"
     if content_length == CHUNKED:
-        lines.append(b"transfer-encoding: chunked")
-    elif content_length is not None:
-        lines.append(b"content-length: %d" % content_length)
-    return message_head(lines)
+        return b"transfer-encoding: chunked\r\n\r\n"
+    return b"content-length: %d\r\n\r\n" % content_length
 
 
 @remembered

@@ -124,10 +124,11 @@ class Pool:
 
     def release(self, connection: Connection) -> None:
         """Keep a clean connection, or hand it to the call that waits longest."""
-        if not self._may_keep():
+        now = self.loop.time()
+        if self._is_closed or self._distrusted_until > now or not self.limits.idle:
             connection.close()
             return
-        connection.rest()
+        connection.rest(now)
         while self._waiters:
             waiter = self._waiters.popleft()
             if not waiter.done():
@@ -172,10 +173,6 @@ class Pool:
             return None
         return resting.popleft()
 
-    def _may_keep(self) -> bool:
-        is_trusted = self._distrusted_until <= self.loop.time()
-        return is_trusted and not self._is_closed and self.limits.idle > 0
-
     def _end_rests(self) -> None:
         resting = self._resting
         if resting:
@@ -184,13 +181,16 @@ class Pool:
                 self._rested.append(resting.popleft())
 
     def _trim(self) -> None:
-        """Close what `idle` does not allow, the longest idle first."""
+        """Close what `idle` does not allow, the longest idle first.
+
+        It is looked at once for all that rest now, when the last of them has rested.
+        """
         self._trimmer = None
         self._end_rests()
         while len(self._rested) > self.limits.idle:
             self._rested.popleft().close()
         if self._resting:
-            due = self._resting[0].idle_since + self.limits.quiet_seconds
+            due = self._resting[-1].idle_since + self.limits.quiet_seconds
             self._trimmer = self.loop.call_at(due + _TICK, self._trim)
 
     def _close_idle(self) -> None:

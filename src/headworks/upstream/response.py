@@ -113,7 +113,12 @@ class HttpResponse:
         while not self.status:
             if self._error is not None:
                 raise self._error
-            await self._wait()
+            news = self._news()
+            try:
+                await news
+            except BaseException:
+                self._stop_waiting()
+                raise
 
     async def read(self, most: int) -> bytes:
         """Return the whole body.
@@ -124,6 +129,8 @@ class HttpResponse:
         """
         if self._declared is not None and self._declared > most:
             raise self._too_large(most)
+        if self._ended and self._received <= most:
+            return self.unread()
         chunks: list[bytes] = []
         try:
             while chunk := await self._next():
@@ -150,8 +157,9 @@ class HttpResponse:
 
     def unread(self) -> bytes:
         """Return what has come of the body and nobody has read; it is then read. Never waits."""
-        data = b"".join(self._parts)
-        self._parts.clear()
+        parts = self._parts
+        data = parts[0] if len(parts) == 1 else b"".join(parts)
+        parts.clear()
         self._size = 0
         return data
 
@@ -219,13 +227,19 @@ class HttpResponse:
 
     # What the connection calls.
 
-    def on_sent(self) -> None:
-        """Note that all has left: the wait for an answer's first byte begins."""
-        unsent, self._unsent = self._unsent, None
-        if unsent is not None and not unsent.done():
-            unsent.set_result(None)
+    def on_sent(self) -> float:
+        """Note that all has left, so that the wait for an answer's first byte begins.
+
+        Returns:
+            When what is waited for now is due, as `due`.
+        """
+        if self._unsent is not None:
+            unsent, self._unsent = self._unsent, None
+            if not unsent.done():
+                unsent.set_result(None)
         if self._first_byte is not None:
             self._first_at = min(self._total_at, self._loop.time() + self._first_byte)
+        return self.due()
 
     def on_head(self, status: int, headers: Headers, declared: int | None) -> None:
         """Take the head, and the body's length where the head declares one."""
@@ -234,18 +248,22 @@ class HttpResponse:
 
     def on_body(self, data: bytes) -> None:
         """Take a part of the body; it is not empty."""
+        size, source = len(data), self._source
         self._parts.append(data)
-        self._size += len(data)
-        self._heard = self._loop.time()
-        source = self._source
+        self._size += size
+        if size == self._declared:  # `on_end` follows at once: there is nothing to wait for
+            self._received = size
+            return
+        self._heard = heard = self._loop.time()
         if source is not None:
             if not self._received:
-                source.watch(self._heard + self._idle)
+                source.watch(heard + self._idle)
             if self._size > HIGH_WATER and not self._paused:
                 self._paused = True
                 source.pause()
-        self._received += len(data)
-        self._wake()
+        self._received += size
+        if self._waiter is not None:
+            self._wake()
 
     def on_end(self) -> None:
         """Let go of the connection: the answer is complete."""
@@ -253,7 +271,8 @@ class HttpResponse:
         self._ended = True
         if self._is_duplex:
             self.on_sent()
-        self._wake()
+        if self._waiter is not None:
+            self._wake()
 
     def on_error(self, error: CallError) -> None:
         """Let go of the connection: nothing more comes. What came already stays readable."""
@@ -300,7 +319,12 @@ class HttpResponse:
                 raise self._error
             if self._ended:
                 return b""
-            await self._wait()
+            news = self._news()
+            try:
+                await news
+            except BaseException:
+                self._stop_waiting()
+                raise
             if self._is_nudged:
                 self._is_nudged = False
                 return None
@@ -318,17 +342,18 @@ class HttpResponse:
             self.on_error(StreamTruncated("The answer was given up before its end."))
             source.abort()
 
-    async def _wait(self) -> None:
+    def _news(self) -> "asyncio.Future[None]":
+        """Return what is done as soon as something has come, or `nudge` is called."""
         if self._waiter is not None:
             raise RuntimeError("An answer has one reader at a time")
         self._waiter = waiter = self._loop.create_future()
-        try:
-            await waiter
-        except BaseException:
-            self._waiter = None
-            if not self._is_duplex:
-                self._abandon()
-            raise
+        return waiter
+
+    def _stop_waiting(self) -> None:
+        """Note that the reader was stopped while it waited: nobody wants the rest."""
+        self._waiter = None
+        if not self._is_duplex:
+            self._abandon()
 
     def _wake(self) -> None:
         waiter, self._waiter = self._waiter, None

@@ -1,7 +1,7 @@
 """From a dispatcher and its surroundings to what WebSocket connections become."""
 
+from headworks.core.permission import authorise_model
 from headworks.dispatch import Dispatcher
-from headworks.engine import authorise_model
 from headworks.ports import InnerLimits, Journal, Ledger, Peer, UpstreamResponse
 from headworks.session import Sessions
 from headworks.tab import Books
