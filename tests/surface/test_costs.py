@@ -1,7 +1,8 @@
 """What each endpoint costs, in whatever it is counted: booked exactly, or flagged, never forgotten."""
 
 import asyncio
-from contextlib import closing
+from collections.abc import Generator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -105,15 +106,23 @@ async def post(world: World, face: str, case: Case) -> None:
             await client.post(case.path, json=case.body)
 
 
+@contextmanager
+def booking(path: Path, price: Price | None) -> Generator[tuple[World, SqliteLedger]]:
+    """Run a world that books in a real ledger, with this price of its model."""
+    world = World()
+    prices = Book({"big": price} if price else {})
+    with closing(SqliteLedger(path, prices, world.clock, checkpointing=False)) as ledger:
+        world.ledger = ledger  # type: ignore[assignment]  # the real one in its place
+        world.engine = world.make_engine()
+        yield world, ledger
+
+
 @pytest.mark.parametrize("face", ["gateway", "inprocess"])
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
 async def test_what_is_booked(tmp_path: Path, case: Case, face: str):
     """The sum is what the price says of what was counted; a guess is called one."""
-    world, path = World(), tmp_path / "ledger.db"
-    prices = Book({"big": case.price} if case.price else {})
-    with closing(SqliteLedger(path, prices, world.clock, checkpointing=False)) as ledger:
-        world.ledger = ledger  # type: ignore[assignment]  # the real one in its place
-        world.engine = world.make_engine()
+    path = tmp_path / "ledger.db"
+    with booking(path, case.price) as (world, _):
         world.upstream.script.append(FakeResponse(case.answer, headers=case.kind))
         await post(world, face, case)
     (row,) = rows(path, "cost_nano, certainty")
@@ -124,12 +133,8 @@ async def test_what_is_booked(tmp_path: Path, case: Case, face: str):
 @pytest.mark.parametrize("face", ["gateway", "inprocess"])
 async def test_what_is_lost_is_booked_as_what_it_may_have_been(tmp_path: Path, face: str):
     """An attempt of which nobody knows what became of it is not free."""
-    world, path = World(), tmp_path / "ledger.db"
-    with closing(
-        SqliteLedger(path, Book({"big": MEASURED}), world.clock, checkpointing=False)
-    ) as ledger:
-        world.ledger = ledger  # type: ignore[assignment]  # as above
-        world.engine = world.make_engine()
+    path = tmp_path / "ledger.db"
+    with booking(path, MEASURED) as (world, _):
         world.upstream.script.append(ConnectionLost())
         await post(world, face, CASES[0])
     (row,) = rows(path, "cost_nano, estimate_nano, certainty")
@@ -159,14 +164,9 @@ async def test_a_batch_is_booked_once_when_it_is_over(tmp_path: Path, face: str)
         {"object": "list", "data": [batch(), batch("expired", "batch_2")]},
     ]
     for _ in range(2):
-        world = World()
-        with closing(
-            SqliteLedger(path, Book({"big": HALF}), world.clock, checkpointing=False)
-        ) as ledger:
-            world.ledger = ledger  # type: ignore[assignment]  # as above
+        with booking(path, HALF) as (world, ledger):
             for _ in rows(path):
                 world.random.call_id()  # those of the first life are taken
-            world.engine = world.make_engine()
             async with world.client(face) as client:
                 for number, told in enumerate(shown):
                     world.upstream.script.append(
@@ -189,12 +189,8 @@ async def test_a_batch_is_booked_once_when_it_is_over(tmp_path: Path, face: str)
 @pytest.mark.parametrize("face", ["gateway", "inprocess"])
 async def test_a_batch_is_booked_once_by_many_who_look_at_once(tmp_path: Path, face: str):
     """Twenty who ask in the same moment get their answers, and the batch one row."""
-    world, path = World(), tmp_path / "ledger.db"
-    with closing(
-        SqliteLedger(path, Book({"big": HALF}), world.clock, checkpointing=False)
-    ) as ledger:
-        world.ledger = ledger  # type: ignore[assignment]  # as above
-        world.engine = world.make_engine()
+    path = tmp_path / "ledger.db"
+    with booking(path, HALF) as (world, ledger):
         told = FakeResponse(msgspec.json.encode(batch()), headers=JSON)
         world.upstream.script += [replace(told) for _ in range(20)]
         async with world.client(face) as client:
@@ -222,12 +218,8 @@ async def test_a_batch_that_tells_little(
     tmp_path: Path, told: dict[str, Any], count: int, certainty: str, odd: str
 ):
     """What is not known of a batch that is over is flagged; what is no such batch is not booked."""
-    world, path = World(), tmp_path / "ledger.db"
-    with closing(
-        SqliteLedger(path, Book({"big": HALF}), world.clock, checkpointing=False)
-    ) as ledger:
-        world.ledger = ledger  # type: ignore[assignment]  # as above
-        world.engine = world.make_engine()
+    path = tmp_path / "ledger.db"
+    with booking(path, HALF) as (world, _):
         world.upstream.script.append(FakeResponse(msgspec.json.encode(told), headers=JSON))
         async with world.client("gateway") as client:
             assert (await client.get("/v1/batches/batch_1")).json() == told

@@ -8,6 +8,7 @@ from operator import itemgetter
 from typing import Any, Protocol
 
 import msgspec
+from typing_extensions import override
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
@@ -95,6 +96,11 @@ class Exchange(msgspec.Struct, eq=False):
     _framing: bytes = b""
     _sent: bool = False
     _leave: Callable[[], None] | None = None
+
+    @override
+    def __repr__(self) -> str:
+        """Return its name alone: bodies are nobody's business."""
+        return object.__repr__(self)
 
     def scope(self) -> dict[str, Any]:
         """Return the ASGI scope of the request."""
