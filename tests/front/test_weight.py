@@ -197,7 +197,11 @@ def unwatched() -> Generator[None]:
 
 
 async def test_a_hundred_thousand_chunks_cost_little_more_than_one(figure):
-    """10 MB in 100,000 chunks cost at most three times what they cost in one; small ones cost no more each."""
+    """100,000 chunks cost at most twice what as many of one byte cost, beyond their bytes; and that is little.
+
+    What 10 MB in one piece cost is half or all of it faults of fresh pages, as the process before happened to leave
+    its memory: a ratio to that alone says little.
+    """
     app = Recorder()
     body = bytes(10 * MEGABYTE)
     sent = {
@@ -214,7 +218,8 @@ async def test_a_hundred_thousand_chunks_cost_little_more_than_one(figure):
                     least[name] = min(least[name], await cost(app, server.url, one))
     told = ", ".join(f"{name} {1000 * spent:.1f} ms" for name, spent in least.items())
     figure(f"CPU of chunks: {told}")
-    assert least["many"] < 3 * least["one"]
+    assert least["many"] < least["one"] + 2 * least["tiny"]
+    assert least["tiny"] < 3 * least["one"]
     assert least["tiny"] < 30 * least["few tiny"]
 
 
