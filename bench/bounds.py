@@ -68,8 +68,8 @@ def _streams(result: Result) -> Iterator[Bound]:
 def _inside(result: Result) -> Iterator[Bound]:
     if found := result.in_process:
         for together in (1, 16):
-            more = found[f"engine_{together}"] - found[f"client_{together}"]
-            title = f"CPU in process on top of the official client, {together} at once"
+            more = found[f"engine_{together}"] - found[f"httpx_{together}"]
+            title = f"CPU in process beyond the official client by itself, {together} at once"
             yield from _most(title, more, 150, " µs")
     steps = {
         "plain_1": "CPU of limits and ledger per call, one after another",

@@ -2,9 +2,9 @@
 
     python bench/inprocess.py MOCK_PORT [--calls N]
 
-`client` answers from memory beneath the official client: what the client itself costs. `httpx` is
-the client as it comes, over its own connections. `engine` is the client over `headworks.open`, with
-the ledger on disk. The engine's price is `engine` less `client`; it does all of the networking.
+`httpx` is the official client as it comes, over its own connections. `engine` is the client over
+`headworks.open`, with everything on; the engine does the networking then. So what headworks costs an
+app is `engine` less `httpx`. `client` answers from memory beneath the client: what that costs alone.
 """
 
 import argparse

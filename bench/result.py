@@ -13,6 +13,9 @@ from pathlib import Path
 from scenarios import Measurement
 from startup import Startup
 
+_SIZES = 3
+"""Numbers of streams that it takes to tell a stream from what comes once: none, some and many."""
+
 LIBRARIES = ("uvicorn", "uvloop", "httptools", "msgspec")
 
 
@@ -63,11 +66,15 @@ class Result:
         return ours / theirs if ours and theirs else None
 
     def per_stream(self, subject: str) -> float | None:
-        """Return the kilobytes that one more open stream takes."""
-        found = {int(count): mb for count, mb in self.memory.get(subject, {}).items()}
-        if len(found) < 2:
+        """Return the kilobytes that one more open stream takes.
+
+        What the first streams bring into memory once (code, buffers, vocabularies) is not theirs.
+        """
+        found = sorted((int(count), mb) for count, mb in self.memory.get(subject, {}).items())
+        if len(found) < _SIZES:
             return None
-        return (found[max(found)] - found[0]) * 1000 / max(found)
+        (fewer, less), (most, more) = found[1], found[-1]
+        return (more - less) * 1000 / (most - fewer)
 
     def save(self, folder: Path) -> Path:
         """Write `TIME.json` into the folder and return it."""

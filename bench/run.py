@@ -90,7 +90,7 @@ def _options() -> argparse.Namespace:
     if wanted - known:
         parser.error(f"no such scenario: {', '.join(sorted(wanted - known))}")
     options.loads = [one for one in SCENARIOS if one.name in wanted]
-    options.streams = (0, 500) if options.quick else (0, 500, 1000, 2000)
+    options.streams = (0, 250, 1000) if options.quick else (0, 500, 1000, 2000)
     options.levels = (0.3, 0.7) if options.quick else (0.2, 0.5, 0.7, 0.9)
     return options
 
@@ -167,8 +167,7 @@ def _measure_memory(
     for subject in subjects:
         if subject.pid and "stream" in subject.kinds:
             _say(f"memory of {max(streams)} open streams: {subject.name}")
-            found = {str(count): memory(subject, count, folder) for count in streams}
-            result.memory[subject.name] = found
+            result.memory[subject.name] = memory(subject, streams, folder)
 
 
 def _measure_all(

@@ -1,8 +1,10 @@
 """The loads, and how one of them is measured on one subject."""
 
+import contextlib
 import json
 import subprocess
 import time
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,8 @@ from process import LOAD_CPU, cpu_seconds, pinned, pss_mb, settle
 from subjects import CHUNKS, HERE, KEY, Kind, Subject, path, request
 
 WARM_UP = 0.5
+SETTLING = 2.0
+"""Seconds after which streams that were opened are open."""
 
 
 @dataclass(frozen=True)
@@ -54,11 +58,11 @@ SCENARIOS = (
     Scenario("paced", "100 streams, a chunk each 20 ms", 100, "stream", "s100-p20", least=3.0),
     Scenario(
         "paced500",
-        "500 streams, a chunk each 20 ms",
+        "500 streams of 300 chunks, a chunk each 20 ms",
         500,
         "stream",
-        "s100-p20",
-        least=4.0,
+        "s300-p20",
+        least=6.5,
         open_to=_MANY,
     ),
 )
@@ -131,26 +135,40 @@ def load_command(
     if scenario.rate:
         command += ["-r", str(scenario.rate)]
     if scenario.kind == "stream":
-        whole = scenario.behaviour.startswith(f"s{CHUNKS}-")
-        command += ["-s", *(["-x", str(subject.events)] if whole else [])]
+        chunks = int(scenario.behaviour.partition("-")[0].removeprefix("s"))
+        command += ["-s", "-x", str(subject.events - CHUNKS + chunks)]
     return command
 
 
-def memory(subject: Subject, streams: int, folder: Path, settling: float = 2.0) -> float:
-    """Return the subject's memory in MB while so many streams are open, a chunk each second."""
-    if not streams:
-        return pss_mb(subject.pid)
+def memory(subject: Subject, counts: Sequence[int], folder: Path) -> dict[str, float]:
+    """Return the subject's memory in MB while so many streams are open, a chunk each second.
+
+    More are opened beside those that are: none is cut in between, which may cost memory too.
+    """
+    found: dict[str, float] = {}
+    with contextlib.ExitStack() as stack:
+        opened = 0
+        for count in counts:
+            if count > opened:
+                stack.enter_context(_open(subject, count - opened, folder))
+                opened = count
+            found[str(count)] = pss_mb(subject.pid)
+    settle(subject.pid)
+    return found
+
+
+@contextlib.contextmanager
+def _open(subject: Subject, streams: int, folder: Path) -> Iterator[None]:
+    """Keep so many streams open while the block lasts."""
     scenario = Scenario("memory", "", streams, "stream", "s100-p1000")
-    opening = streams / 400 * max(1.0, subject.slow) + settling
     command = load_command(subject, scenario, 90.0, 0.0, folder)
     load = subprocess.Popen(pinned(command, LOAD_CPU), stdout=subprocess.DEVNULL)
     try:
-        time.sleep(opening)
-        return pss_mb(subject.pid)
+        time.sleep(streams / 400 * max(1.0, subject.slow) + SETTLING)
+        yield
     finally:
         load.kill()
         load.wait()
-        settle(subject.pid)
 
 
 def _cpu(subject: Subject) -> float:

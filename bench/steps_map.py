@@ -147,6 +147,8 @@ STEPS: Final[tuple[tuple[str, str, tuple[str, ...]], ...]] = (
         (
             "answer.py",
             "core/commit.py",
+            "core/likeness.py",
+            "core/recurring.py",
             "core/sse.py",
             "core/stream",
             "core/thoughts.py",

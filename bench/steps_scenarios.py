@@ -111,7 +111,9 @@ _EMBEDDINGS = {
 def _event(choices: list[object], usage: object = None) -> bytes:
     fields = {name: _CHAT[name] for name in ("id", "created", "model", "system_fingerprint")}
     fields |= {"object": "chat.completion.chunk", "choices": choices, "usage": usage}
-    return b"data: " + json.dumps(fields).encode() + b"\n\n"
+    return (
+        b"data: " + json.dumps(fields, separators=(",", ":")).encode() + b"\n\n"
+    )  # as OpenAI does
 
 
 def _delta(delta: dict[str, str], finish: str | None = None) -> bytes:

@@ -5,7 +5,8 @@
  * A chat completion at once, unless a string of the JSON body begins with "mock-", such as "content":"mock-d50 Hello":
  *   mock-d50          a chat completion after 50 ms
  *   mock-s100-p20     an SSE stream of 100 content events, one every 20 ms, then finish_reason, usage (if the request
- *                     says include_usage) and [DONE]
+ *                     says include_usage) and [DONE]; first events are spread over the 20 ms, so that streams that began
+ *                     together do not go on in step
  *   mock-s100-p0      the same at full speed, one send() per event
  *   mock-v100         a list of 100 embeddings of 256 numbers
  *   mock-e429         status 429 (any three digits) with a small JSON error
@@ -158,6 +159,9 @@ static int send_chunk(Conn *c) {                      /* the next event of a str
     return put(c, "0\r\n\r\n", 5);
 }
 
+/* How long a stream waits for its first event: evenly spread, whatever the number of streams (golden ratio). */
+static uint64_t phase(uint64_t pace_ns) { static uint32_t streams; return (uint64_t)(++streams * 2654435769u) * pace_ns >> 32; }
+
 static int handle(Conn *c);
 static int reply(Conn *c, char *body, size_t n) {
     char *s = memmem(body, n, "\"mock-", 6); int delay = 0, chunks = -1, pace = 0, err = 0;
@@ -176,7 +180,7 @@ static int reply(Conn *c, char *body, size_t n) {
     if (chunks >= 0) {
         c->chunks_left = chunks; c->chunk_no = c->finished = 0; c->usage = memmem(body, n, "include_usage", 13) != NULL; c->pace_ns = pace * 1000000ull;
         if (put(c, sse_head, sizeof sse_head - 1)) return -1;
-        if (pace) { timer_add(c, now_ns() + c->pace_ns); return 0; }
+        if (pace) { timer_add(c, now_ns() + phase(c->pace_ns)); return 0; }
         while (c->chunks_left >= 0) if (send_chunk(c)) return -1;
         return 0;
     }

@@ -9,6 +9,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable
 from typing import Self
 
 import msgspec
+from typing_extensions import override
 
 from headworks.core.classify import classify
 from headworks.core.commit import is_met
@@ -92,6 +93,11 @@ class Answer(msgspec.Struct):
     _is_filtered: bool | None = None
     _is_coded: bool = False
     _has_begun: bool = False
+
+    @override
+    def __repr__(self) -> str:
+        """Return its name alone: what it says is its caller's own."""
+        return object.__repr__(self)
 
     async def open(
         self,

@@ -257,7 +257,13 @@ class Assembly:
         dispatcher = Dispatcher(
             router=router(config, self._conditions(), self.windows.window),
             upstream=Providers(providers, self.clock),
-            ledger=BudgetedLedger(self.ledger, self.budgets, self._price, Extents(config).extent),
+            ledger=BudgetedLedger(
+                self.ledger,
+                self.budgets,
+                self._price,
+                Extents(config).extent,
+                hold_quoted=self.ledger.hold,
+            ),
             estimator=self.tokenizer,
             clock=self.clock,
             random=self.random,

@@ -95,7 +95,7 @@ class Dispatcher:
         course = Course(plan, Way(plan), until, Demand(call.request, estimate))
         send = self._send_once if plan.hedge is None else self._hedging(plan.hedge).send
         while True:
-            attempt = await self._enter(call, course)
+            attempt = self._enter(call, course) or await self._enter_elsewhere(call, course)
             try:
                 return await send(call, course, attempt, estimate)
             except DeadlineExceeded as error:
@@ -117,19 +117,24 @@ class Dispatcher:
             if step.other_route:
                 course.move()
 
-    async def _enter(self, call: Call, course: Course) -> Attempt:
-        """Return the next attempt, to be made on the best route of those left that works."""
+    def _enter(self, call: Call, course: Course) -> Attempt | None:
+        """Return the next attempt, to be made on the route under way; None where that refuses."""
         route = course.way.route
         admission = self._admit(call, course, route)
         if isinstance(admission, Refusal):
-            try:
-                while isinstance(admission, Refusal):
-                    admission = await self._pass_on(call, course)
-            finally:
-                course.demand.leave()
-            route = course.way.route
+            return None
         course.here += 1
         return Attempt(route, admission)
+
+    async def _enter_elsewhere(self, call: Call, course: Course) -> Attempt:
+        """Return the next attempt, to be made on the best route of those left that works."""
+        try:
+            while isinstance(admission := await self._pass_on(call, course), Refusal):
+                pass
+        finally:
+            course.demand.leave()
+        course.here += 1
+        return Attempt(course.way.route, admission)
 
     def _admit(
         self,

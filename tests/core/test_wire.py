@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import pytest
 
+from headworks.core.endpoints import endpoint
 from headworks.core.wire import answer_headers, error_response, retry_headers, usd
 from headworks.errors import (
     BodyTooLarge,
@@ -11,6 +12,7 @@ from headworks.errors import (
     ConnectFailed,
     CredentialRefused,
     LedgerUnavailable,
+    MethodNotAllowed,
     NoRouteLeft,
     RateLimited,
     Retry,
@@ -105,6 +107,15 @@ def test_no_name_breaks_or_bursts_the_head(name):
     assert len(fields[b"x-headworks-route"]) == 256
     assert len(fields[b"x-headworks-trail"]) < 900
     assert all(value.isascii() and value.decode().isprintable() for value in fields.values())
+
+
+def test_a_method_that_is_not_allowed_is_told_which_are():
+    """Clients and proxies find in `Allow` what the path answers to."""
+    with pytest.raises(MethodNotAllowed) as caught:
+        endpoint("PUT", "/v1/models")
+    response = error_response(caught.value)
+    assert response.status == 405
+    assert dict(response.headers)[b"allow"] == b"GET, HEAD"
 
 
 def test_errors_without_a_body_of_their_own_get_ours():

@@ -344,7 +344,7 @@ async def read_on(line: Line, content: bytes, size: int) -> tuple[int, bytes]:
         while count < size and (data := await line.reader.read(65_536)):
             count += len(data)
             is_error = count < 2_000 and not data.startswith(b"HTTP/1.1 200 ")
-            if data.endswith(b"0\r\n\r\n") or (is_error and b"content-length" in data):
+            if data.endswith(b"\r\n0\r\n\r\n") or (is_error and b"content-length" in data):
                 break
     return count, data
 

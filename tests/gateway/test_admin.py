@@ -156,6 +156,7 @@ async def test_the_admin_plane_only_reads(method: str):
     """Methods that could change anything are refused."""
     answer = await ask("/readyz", method=method)
     assert (answer.status, answer.code) == (405, "method_not_allowed")
+    assert set(answer.headers["allow"].split(", ")) == {"GET", "HEAD"}
 
 
 async def test_head_is_answered():

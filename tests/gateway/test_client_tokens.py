@@ -193,6 +193,7 @@ async def test_a_request_that_is_none_is_refused(tmp_path):
         ):
             reply = await it.send(line, body, MINTING, **headers)
             assert reply.status == status, (line, body[:20], reply.body)
+            assert reply.headers.get("allow") == ("post" if status == 405 else None)
 
 
 async def test_a_backend_that_hangs_up_gets_nothing(tmp_path, caplog):

@@ -3,7 +3,11 @@
 import asyncio
 
 import pytest
+from typing_extensions import override
 
+from headworks.gateway.exchange import Exchange
+from headworks.gateway.faces import Direct
+from headworks.types import Headers
 from tests.gateway.conftest import (
     OK,
     Echo,
@@ -127,6 +131,42 @@ async def test_no_answer_can_be_split_by_a_header_value():
         received = await talk(server.url, [OK])
     assert answers(received)[0].status == 500
     assert b"set-cookie" not in received
+
+
+class Whole(Direct):
+    """An app of our own that gives its answers whole."""
+
+    def __init__(self, fields: Headers) -> None:
+        self._fields = fields
+
+    @override
+    async def carry(self, exchange: Exchange) -> None:
+        await exchange.answer(200, self._fields, b"whole")
+
+
+@pytest.mark.parametrize("end", [b"\r\n", b"\r", b"\n", b"\0"])
+@pytest.mark.parametrize("at", ["name", "value"])
+async def test_no_whole_answer_can_be_split_by_a_field(at: str, end: bytes):
+    """A line end in a field of an answer that is all here is an error of ours, each time it comes."""
+    evil = b"a" + end + b"set-cookie: b"
+    async with serving(Whole(((evil, b"b") if at == "name" else (b"x-a", evil),))) as server:
+        for _ in range(2):
+            received = await talk(server.url, [OK])
+            assert answers(received)[0].status == 500
+            assert b"set-cookie" not in received
+
+
+async def test_a_whole_answer_has_its_fields_as_they_are():
+    """No character of a name or a value means anything but itself."""
+    fields = ((b"x-100%b", b"%b%d"), (b"x-%%", b"{}"), (b"x-100%b", b""))
+    async with serving(Whole(fields)) as server, connected(server.url) as (reader, writer):
+        for _ in range(2):
+            writer.write(OK)
+            head = await reader.readuntil(b"\r\n\r\n")
+            assert (
+                b"\r\nx-100%b: %b%d\r\nx-%%: {}\r\nx-100%b: \r\ncontent-length: 5\r\n\r\n" in head
+            )
+            assert await reader.readexactly(5) == b"whole"
 
 
 async def test_an_answer_as_long_as_it_says():

@@ -133,7 +133,7 @@ async def test_the_deadline_holds_while_a_large_request_is_written() -> None:
         begun = loop.time()
         with pytest.raises(DeadlineExceeded, match="No answer had begun"):
             await post(client, b"x" * 30_000_000, first_byte=0.1, total=0.4)
-        assert 0.39 <= loop.time() - begun <= 0.6
+        assert 0.39 <= loop.time() - begun <= 2.5  # the provider would go on for 5 s
 
 
 async def test_the_first_byte_wait_begins_when_the_request_has_left() -> None:

@@ -10,7 +10,7 @@ response, adds up to what it was, and no event changes places with one of its ow
 
 Numbered events are counted anew, so that there is no gap where some were joined.
 
-To find a text costs no JSON but for the first event of a kind: see `buffering_kinds`.
+To find a text costs no JSON but for the first event of a kind: see `likeness`.
 """
 
 import re
@@ -21,8 +21,8 @@ from typing import Final, cast
 import msgspec
 
 from headworks.core.buffering_cuts import Anywhere, Cuts, Sentences, Words
-from headworks.core.buffering_kinds import BACKSLASH, END, Text, decode, spell
 from headworks.core.buffering_texts import FORMS, Form, Place
+from headworks.core.likeness import BACKSLASH, END, Likeness, decode, spell
 from headworks.types import AS_OTHERS_SAY, Buffering, BufferMode, Call, Request
 
 MOST_HELD: Final = 16_384
@@ -52,6 +52,18 @@ class _Numbered(msgspec.Struct):
 
 
 _decode_number = msgspec.json.Decoder(_Numbered).decode
+
+
+class Text(Likeness):
+    """One text: what is held of it, and the latest event that brought some."""
+
+    __slots__ = ("cuts", "held")
+
+    def __init__(self, cuts: Cuts) -> None:
+        """Begin a text; it has a kind, and an event, before anything is held."""
+        super().__init__()
+        self.cuts = cuts
+        self.held = ""
 
 
 class Buffer:

@@ -7,9 +7,12 @@ else by what the model can write at most. What runs on by itself at the provider
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from headworks.core.endpoints import endpoint
+from headworks.core.measures import counted, is_measured
+from headworks.core.memo import remembered
+from headworks.core.pricing import Price, assess
 from headworks.core.shapes import as_fields, as_list
 from headworks.core.stateful import references
 from headworks.errors import CallerError
@@ -41,6 +44,10 @@ _FREE_ENDS: Final = ("/cancel", "/input_tokens")
 """What stops work, or counts what it would be."""
 
 
+Quote: TypeAlias = tuple[Price | None, Usage, int | None]
+"""A price, what an attempt is expected to use, and what that costs; None is not known."""
+
+
 class CostUnbounded(CallerError):
     """A strict budget takes only requests of which it is known what they can cost at most."""
 
@@ -60,16 +67,29 @@ def may_cost(request: Request) -> bool:
     What is not known to be free may cost, whether or not it names a model: what creates batches,
     containers or vector stores, and what hands out a provider's own credential for later use.
     """
-    path = request.path
-    if request.method != "POST" or path.endswith(_FREE_ENDS) or path.startswith(_STORED):
+    return request.method == "POST" and _post_may_cost(request.path)
+
+
+@remembered
+def _post_may_cost(path: str) -> bool:
+    if path.endswith(_FREE_ENDS) or path.startswith(_STORED):
         return False
-    kind = endpoint(request.method, path)
+    kind = endpoint("POST", path)
     return not kind.is_free and kind.name not in _KEPT
 
 
 def is_priced(request: Request) -> bool:
     """Return whether the price of a model is what its requests there cost: training has another."""
     return request.method != "POST" or not request.path.startswith(_TRAINING)
+
+
+def expected(request: Request, price: Price | None, estimate: Usage) -> Quote:
+    """Return an estimate of tokens in the measure that the price bills by, and what it costs."""
+    if price is None:
+        return None, estimate, None
+    found = counted(request, price.measures, None) if is_measured(request.path) else None
+    usage = estimate if found is None else found.usage
+    return price, usage, assess(price, usage)[0]
 
 
 def most(request: Request, route: Route, extent: Extent) -> Usage:

@@ -22,7 +22,8 @@ _COUNTED: Final = frozenset(
 )
 """What is charged by its text when it is admitted."""
 
-_ATTACHED: Final = re.compile(rb'"(?:image_url|input_image|input_audio|file_data)"')
+_ATTACHED: Final = re.compile(rb'_(?:(?<="image_)url|(?<="input_)(?:image|audio)|(?<="file_)data)"')
+"""The names by which a request attaches something: a text has few underscores, and many quotes."""
 _RESPONSE, _RESPONSE_WITH_TOOLS = 20, 220
 _MESSAGE = 5
 
@@ -65,7 +66,8 @@ class Demand(msgspec.Struct, eq=False):
     def _count(self) -> float:
         request, fields = self.request, self.request.fields
         counted = float(self._estimate.input)
-        if _ATTACHED.search(request.content):
+        first = request.content.find(b"_")  # many times faster than the pattern's own search
+        if first >= 0 and _ATTACHED.search(request.content, first):
             counted = count_request(fields, guess)  # what is attached is not charged as text
         if request.path == "/v1/chat/completions":
             return counted + _MESSAGE + (output_bound(fields) or 0)

@@ -146,7 +146,8 @@ def endpoint(method: str, path: str) -> Endpoint:
         )
     if method not in known.methods:
         allowed = ", ".join(sorted(known.methods))
-        raise MethodNotAllowed(f"{path} does not answer to {method}; it takes {allowed}.")
+        told = f"{path} does not answer to {method}; it takes {allowed}."
+        raise MethodNotAllowed(told, allowed=allowed)
     return known
 
 

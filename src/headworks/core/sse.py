@@ -35,6 +35,11 @@ class SSEDecoder:
         self._begun = False
         self._most = self._bound = most
 
+    @property
+    def is_between(self) -> bool:
+        """Whether the bytes so far end with an event, so that what comes next begins one."""
+        return self._begun and not (self._buffer or self._after_cr)
+
     def feed(self, chunk: bytes) -> list[Event]:
         """Return the events that `chunk` completes.
 
@@ -126,3 +131,9 @@ def encode(name: bytes, data: bytes) -> bytes:
     if name:
         return b"event: " + name + b"\ndata: " + data + b"\n\n"
     return b"data: " + data + b"\n\n"
+
+
+def decode(event: bytes) -> Event:
+    """Return what `encode` has made an event of."""
+    head, _, data = event[: -len(_END)].partition(b"data: ")
+    return head[len(b"event: ") : -1], data

@@ -13,7 +13,8 @@ import msgspec
 
 from headworks.core.classify import classify
 from headworks.core.pricing import parse_usage
-from headworks.core.sse import MOST_EVENT, Event, SSEDecoder, encode
+from headworks.core.recurring import Plain, Recurring
+from headworks.core.sse import MOST_EVENT, Event, SSEDecoder, decode, encode
 from headworks.errors import CallError, MalformedEvent, UpstreamAnswered, UpstreamError
 from headworks.types import Usage
 
@@ -48,6 +49,7 @@ class Stream:
     """
 
     only_objects: ClassVar = False
+    _is_numbered: ClassVar = False
 
     def __init__(self, most: int = MOST_EVENT) -> None:
         self.reported: Reported | None = None
@@ -60,6 +62,9 @@ class Stream:
         self.mask: Callable[[bytes], bytes] = bytes
         self.seen: Callable[[bytes, bytes], None] | None = None
         self._decoder = SSEDecoder(most)
+        self._most = most
+        self._recurring = Recurring(is_numbered=self._is_numbered)
+        self._plain: Plain | None = None
 
     @property
     def is_over(self) -> bool:
@@ -73,11 +78,20 @@ class Stream:
 
     def feed(self, chunk: bytes) -> bytes:
         """Return what the caller gets for `chunk`."""
+        recurring = self._recurring
+        if recurring.is_on and len(chunk) <= self._most and (text := recurring.text_of(chunk)):
+            self._repeat(chunk, text)
+            return recurring.shown(chunk)
+        recurring.is_on, self._plain = False, None
         try:
-            return self.take(self._decoder.feed(chunk))
+            events = self._decoder.feed(chunk)
+            out = self.take(events)
         except UpstreamError as error:
             self.error = error
             return b""
+        if len(events) == 1:
+            self._note(chunk, out)
+        return out
 
     def finish(self) -> bytes:
         """Note that the provider's bytes are over; return what the caller still gets."""
@@ -150,6 +164,22 @@ class Stream:
         if name == b"error" or data.startswith(b'{"error"'):
             data = self.mask(data)
         return encode(name, data.replace(b"\n", b"\ndata: "))  # text of several lines
+
+    def _note(self, event: bytes, shown: bytes) -> None:
+        """Expect more events like this one, if it has come whole and is plain."""
+        if self._plain is not None and self._decoder.is_between:
+            self._recurring.note(event, shown, self._plain)
+
+    def _repeat(self, event: bytes, text: str) -> None:
+        """Learn from an event that is like the one before, but for its text."""
+        if self.seen is not None:
+            self.seen(*decode(event))
+        self._learn_text(text)
+
+    def _learn_text(self, text: str) -> None:
+        """Note a piece of output."""
+        self.pieces += 1
+        self.text += text.encode("utf-8", "replace")
 
     def _event_error(self, raw: bytes) -> UpstreamError:
         """Return the error that an event carries, classified like one with a status."""

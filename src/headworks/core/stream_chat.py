@@ -5,6 +5,7 @@ from typing import Any
 import msgspec
 from typing_extensions import override
 
+from headworks.core.recurring import NO_USAGE, Plain
 from headworks.core.sse import MOST_EVENT, encode
 from headworks.core.stream_base import DONE, NOTHING, Opaque, Stream, is_given
 from headworks.errors import StreamTruncated
@@ -51,7 +52,6 @@ class _Chunk(Opaque):
 _decode_chunk = msgspec.json.Decoder(_Chunk).decode
 _decode_openings = msgspec.json.Decoder(_Openings).decode
 _decode_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
-_NULL_USAGE = b',"usage":null}'
 
 
 class ChatStream(Stream):
@@ -91,6 +91,8 @@ class ChatStream(Stream):
             for choice in chunk.choices:
                 self._learn(choice)
             self.begun = self.begun or _has_content(data)
+            if len(chunk.choices) == 1 and not is_given(chunk.usage):
+                self._plain = _plain(chunk.choices[0])
         self._learn_usage(chunk)
         if not chunk.choices and is_given(chunk.usage):
             self.is_said = bool(self._seen) and not self._open
@@ -105,8 +107,9 @@ class ChatStream(Stream):
             return None
         if b'"usage"' not in data:
             return encode(name, data)
-        if data.endswith(_NULL_USAGE):
-            return encode(name, data[: -len(_NULL_USAGE)] + b"}")
+        for null in NO_USAGE:
+            if data.endswith(null + b"}"):
+                return encode(name, data[: -len(null) - 1] + b"}")
         fields = _decode_fields(data)
         fields.pop("usage", None)
         return encode(name, msgspec.json.encode(fields))
@@ -122,8 +125,7 @@ class ChatStream(Stream):
             self._open.add(choice.index)  # what a filter says behind an end opens nothing
         said = choice.text if delta is None else _said(delta)
         if said:
-            self.pieces += 1
-            self.text += said.encode("utf-8", "replace")
+            self._learn_text(said)
 
     @override
     def _conclude(self) -> None:
@@ -146,6 +148,27 @@ def _has_content(data: bytes) -> bool:
         or any(value for name, value in (choice.delta or {}).items() if name != "role")
         for choice in _decode_openings(data).choices
     )
+
+
+def _plain(choice: _Choice) -> Plain | None:
+    """Return what a choice brings to one that has begun, None if that is more than one text."""
+    delta = choice.delta
+    if choice.finish_reason is not None:
+        return None
+    if delta is None:
+        return Plain(b"text", choice.text or "")
+    if delta.refusal or is_given(delta.audio) or (delta.content and delta.tool_calls):
+        return None
+    return Plain(b"content", delta.content) if delta.content else _arguments(delta)
+
+
+def _arguments(delta: _Delta) -> Plain | None:
+    """Return what a delta brings to the arguments of one tool, whose name has come before."""
+    calls = delta.tool_calls
+    said = calls[0].function if calls and len(calls) == 1 else None
+    if said is None or said.name:
+        return None
+    return Plain(b"arguments", said.arguments or "")
 
 
 def _said(delta: _Delta) -> str:

@@ -5,6 +5,7 @@ from typing import Any
 import msgspec
 from typing_extensions import override
 
+from headworks.core.recurring import Plain
 from headworks.core.sse import MOST_EVENT, encode
 from headworks.core.stream_base import NOTHING, Opaque, Stream, is_given
 from headworks.errors import CallError, StreamTruncated
@@ -61,6 +62,7 @@ class ResponsesStream(Stream):
     """Events of the Responses API: the terminal event carries the usage; there is no [DONE]."""
 
     only_objects = True
+    _is_numbered = True
 
     def __init__(self, most: int = MOST_EVENT) -> None:
         super().__init__(most)
@@ -84,14 +86,20 @@ class ResponsesStream(Stream):
             self._learn_usage(event.response)
         self.begun = self.begun or _has_content(event, data)
         if event.type.endswith(".delta") and isinstance(event.delta, str):
-            self.pieces += 1
-            self.text += event.delta.encode("utf-8", "replace")
+            self._learn_text(event.delta)
+            self._plain = Plain(b"delta", event.delta) if event.response is None else None
         if event.type not in _TERMINALS:
             return encode(name, data)
         if event.response is not None:
             self._conclude_by(event.response)
         self.ending = encode(name, data if self.failure is None else self.mask(data))
         return None
+
+    @override
+    def _repeat(self, event: bytes, text: str) -> None:
+        super()._repeat(event, text)
+        if number := self._recurring.number_of(event):
+            self._number = int(number)
 
     def _conclude_by(self, answer: _Answer) -> None:
         """Learn from the last event whether the answer is whole."""

@@ -141,7 +141,9 @@ class Bucket:
         """Return the tokens that a call is going to be charged."""
         if (told := demand.told) is not None:
             return told
-        tokens = demand.counted if demand.counted is not None else demand.tokens
+        tokens = demand.counted
+        if tokens is None:
+            tokens = demand.tokens
         return tokens * self._factors.get(demand.request.path, 1.0) if self._factors else tokens
 
     def wait(self, demand: Demand, now: float) -> float:

@@ -88,7 +88,9 @@ class Level:
         seconds = now - self._seen
         level = self.left + seconds * self.speed if seconds > 0.0 else self.left
         if self.leak:
-            level -= max(0.0, min(now, self.said + _NEWS) - self._seen) * self.leak
+            leaking = min(now, self.said + _NEWS) - self._seen
+            if leaking > 0.0:
+                level -= leaking * self.leak
         if level > self.limit:
             return self.limit
         return 0.0 if level < 0.0 and self.is_learned else level
@@ -120,7 +122,8 @@ class Level:
             left = self.value(now)
         elif (left := self.left + seconds * self.speed) > limit:
             left = limit
-        self.left, self._seen = min(limit, left - amount), now
+        self.left = left - amount if amount >= 0.0 else min(limit, left - amount)
+        self._seen = now
 
     def bound(self, limit: float, now: float) -> None:
         """Follow another limit from now on: what is left of it changes by as much."""

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Sequence
-from itertools import compress
 from urllib.parse import quote
 
 import msgspec
@@ -10,6 +9,7 @@ import msgspec
 from headworks.core.memo import remembered
 from headworks.errors import (
     CallError,
+    MethodNotAllowed,
     NoRouteLeft,
     Retry,
     UpstreamAnswered,
@@ -48,10 +48,18 @@ def message_head(lines: Sequence[bytes]) -> bytes:
     Raises:
         ValueError: A line holds CR, LF or NUL: it could be read as two.
     """
-    text = b"".join(lines)
+    refuse_breaks(b"".join(lines))
+    return b"\r\n".join((*lines, b"", b""))
+
+
+def refuse_breaks(text: bytes) -> None:
+    """Return if what is to stand in a line of a head leaves it one line.
+
+    Raises:
+        ValueError: It does not: it holds CR, LF or NUL.
+    """
     if _CR in text or _LF in text or _NUL in text:
         raise ValueError("A line of a head holds no CR, LF or NUL")
-    return b"\r\n".join((*lines, b"", b""))
 
 
 def head_fields(head: bytes) -> list[tuple[bytes, bytes]]:
@@ -81,9 +89,8 @@ def answer_headers(call: Call, upstream: Headers, now: float) -> Headers:
     The provider's request id and rate limits go by a name of their own: they are about the
     gateway's credential, not about the caller's key.
     """
-    names, values = zip(*upstream, strict=True) if upstream else ((), ())
-    shown, is_shown = _selection(names)
-    return (*zip(shown, compress(values, is_shown), strict=True), *call_headers(call, now))
+    told = [(shown, value) for name, value in upstream if (shown := _shown_as(name)) is not None]
+    return (*told, *call_headers(call, now))
 
 
 def error_headers(call: Call, error: CallError, now: float) -> Headers:
@@ -94,12 +101,6 @@ def error_headers(call: Call, error: CallError, now: float) -> Headers:
 
 
 @remembered
-def _selection(names: tuple[bytes, ...]) -> tuple[list[bytes], list[bool]]:
-    """Return the names under which callers see a provider's fields, and which fields these are."""
-    shown = [_shown_as(name) for name in names]
-    return [name for name in shown if name is not None], [name is not None for name in shown]
-
-
 def _shown_as(name: bytes) -> bytes | None:
     """Return the name by which callers see a provider's field, None when they do not."""
     if name in _OF_CONTENT or (name.startswith(_PROVIDERS_OWN) and name not in _KEPT_BACK):
@@ -161,7 +162,10 @@ def usd(nano: int) -> str:
 def error_response(error: CallError) -> Response:
     """Return the answer that tells the caller of `error`."""
     content = error.content if isinstance(error, UpstreamAnswered) else None
-    return Response(error.status, (_JSON, *error.headers), content or _encode(error.body()))
+    about: Headers = (_JSON,)
+    if isinstance(error, MethodNotAllowed):
+        about = (_JSON, (b"allow", error.allowed.encode()))
+    return Response(error.status, about + error.headers, content or _encode(error.body()))
 
 
 def retry_headers(error: CallError, call: Call | None = None) -> Headers:

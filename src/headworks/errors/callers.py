@@ -70,6 +70,11 @@ class MethodNotAllowed(CallerError):
 
     status, code = 405, "method_not_allowed"
 
+    def __init__(self, message: str = "", *, allowed: str = "") -> None:
+        """Tell which methods are `allowed`, as the field Allow has them (RFC 9110, 15.5.6)."""
+        super().__init__(message)
+        self.allowed = allowed
+
 
 class RequestTimeout(CallerError):
     """The request took too long to arrive."""

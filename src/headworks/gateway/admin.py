@@ -140,6 +140,8 @@ def _address(name: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
 
 async def _refuse(_: Request, error: Exception) -> Response:
     status = error.status_code if isinstance(error, HTTPException) else 500
-    if status == 405:  # noqa: PLR2004 - HTTP's own number
-        return refuse(405, "method_not_allowed", "This address does not answer to this method.")
-    return refuse(status, "not_found", "There is nothing at this address.")
+    if not isinstance(error, HTTPException) or status != 405:  # noqa: PLR2004 - HTTP's own number
+        return refuse(status, "not_found", "There is nothing at this address.")
+    answer = refuse(405, "method_not_allowed", "This address does not answer to this method.")
+    answer.headers.update(error.headers or {})  # which it does answer to, as `Allow`
+    return answer

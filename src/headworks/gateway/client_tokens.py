@@ -62,7 +62,8 @@ class TokenDesk(Direct):
 
     async def _mint(self, scope: Any, receive: Receive) -> Response | None:
         if scope["method"] != "POST":
-            raise MethodNotAllowed(f"{PATH} does not answer to {scope['method']}; it takes POST.")
+            told = f"{PATH} does not answer to {scope['method']}; it takes POST."
+            raise MethodNotAllowed(told, allowed="POST")
         key = presented_key(scope["headers"])
         self._keys.check_minter(key)  # before anything is read of what it says
         fields = dict(scope["headers"])

@@ -12,7 +12,8 @@ from typing_extensions import override
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
-from headworks.core.wire import message_head
+from headworks.core.memo import remembered
+from headworks.core.wire import message_head, refuse_breaks
 from headworks.errors import CallError
 from headworks.gateway.heads import Head
 from headworks.system import SystemRandom
@@ -30,8 +31,11 @@ _FRAMING = _LENGTH | {b"connection", b"transfer-encoding", b"Connection", b"Tran
 
 _BODILESS = frozenset({204, 304})
 
+_CLOSE = b"connection: close\r\n"
+
 _new_id = SystemRandom().call_id
 _name: Callable[[tuple[bytes, bytes]], bytes] = itemgetter(0)
+_value: Callable[[tuple[bytes, bytes]], bytes] = itemgetter(1)
 
 
 class Connection(Protocol):
@@ -176,18 +180,19 @@ class Exchange(msgspec.Struct, eq=False):
             await self._drain()
         if self.disconnected:
             return
+        told = (*self.connection.default_fields(), *fields)
+        form, values = _form(tuple(map(_name, told))), tuple(map(_value, told))
         is_bodiless = status in _BODILESS or self.head.method == "HEAD"
-        if is_bodiless or self.more_body or not _FRAMING.isdisjoint(map(_name, fields)):
+        if is_bodiless or self.more_body or form is None:
             self._start(status, fields, None if is_bodiless and not body else len(body))
             self._send_body(body, more=False)
             return
-        lines = [_STATUS_LINE[status], *map(b": ".join, self.connection.default_fields())]
-        lines += map(b": ".join, fields)
-        lines.append(b"content-length: %d" % len(body))
-        if not self.keep_alive:
-            lines.append(b"connection: close")
+        refuse_breaks(b"".join(values))
+        close = b"" if self.keep_alive else _CLOSE
+        framing = b"content-length: %d\r\n%b\r\n" % (len(body), close)
+        message = b"".join((STATUS_LINE[status], form % values, framing, body))
         self.response_started = self.response_complete = self._sent = True
-        self._write(message_head(lines) + body)
+        self._write(message)
         self.connection.on_answered()
 
     async def _drain(self) -> None:
@@ -305,6 +310,18 @@ class Exchange(msgspec.Struct, eq=False):
     def _write(self, content: bytes) -> None:
         self.connection.written += len(content)
         self.connection.transport.write(content)
+
+
+@remembered
+def _form(names: tuple[bytes, ...]) -> bytes | None:
+    """Return the lines of such fields with places for their values, None if some frame the body.
+
+    Answers have the same fields again and again, in the same order.
+    """
+    if not _FRAMING.isdisjoint(names):
+        return None
+    refuse_breaks(b"".join(names))
+    return b"".join([b"%b: %%b\r\n" % name.replace(b"%", b"%%") for name in names])
 
 
 def error_answer(error: CallError, fields: Fields = ()) -> bytes:

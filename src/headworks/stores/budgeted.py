@@ -9,9 +9,8 @@ from typing import Any
 import msgspec
 
 from headworks.core.budget import Account, Held, Outlay
-from headworks.core.cost_bound import Extent, is_priced, may_cost, most
-from headworks.core.measures import counted
-from headworks.core.pricing import ModelUnpriced, Price, assess, cost
+from headworks.core.cost_bound import Extent, Quote, expected, is_priced, may_cost, most
+from headworks.core.pricing import ModelUnpriced, Price, cost
 from headworks.ports import Hold, Ledger
 from headworks.stores.budgets import MemoryBudgets
 from headworks.types import Call, Certainty, Request, Route, Usage
@@ -31,6 +30,7 @@ class BudgetedLedger:
         price: Return the price of a model that is in force.
         extent: Return how long requests and answers can be at a route.
         readings: Which of the readings costs most, by price, tier and length.
+        hold_quoted: As `ledger.hold`, for what has been priced here already.
     """
 
     ledger: Ledger
@@ -40,6 +40,7 @@ class BudgetedLedger:
     readings: dict[tuple[str, str, bool], int] = field(
         default_factory=dict[tuple[str, str, bool], int]
     )
+    hold_quoted: Callable[[Call, Route, Usage, Quote], Coroutine[Any, Any, Hold]] | None = None
 
     def hold(self, call: Call, route: Route, estimate: Usage) -> Coroutine[Any, Any, Hold]:
         """Do as `ports.Ledger` says; where budgets apply, hold what it may cost as well.
@@ -57,10 +58,14 @@ class BudgetedLedger:
     async def _hold(
         self, accounts: Sequence[Account], call: Call, route: Route, estimate: Usage
     ) -> Hold:
-        outlays, bound = self._outlays(accounts, call, route, estimate)
+        outlays, bound, quote = self._outlays(accounts, call, route, estimate)
         held = self.budgets.reserve(outlays)
         try:
-            hold = await self.ledger.hold(_bookable(call, accounts), route, bound or estimate)
+            booked = _bookable(call, accounts)
+            if quote is None or self.hold_quoted is None:
+                hold = await self.ledger.hold(booked, route, bound or estimate)
+            else:
+                hold = await self.hold_quoted(booked, route, estimate, quote)
         except BaseException:
             self.budgets.settle(held, 0)
             raise
@@ -76,28 +81,33 @@ class BudgetedLedger:
 
     def _outlays(
         self, accounts: Sequence[Account], call: Call, route: Route, estimate: Usage
-    ) -> tuple[list[Outlay], Usage | None]:
-        """Return what each account is asked for, and where one is strict, the most it may be."""
+    ) -> tuple[list[Outlay], Usage | None, Quote | None]:
+        """Return what each account is asked for, and where one is strict, the most it may be.
+
+        And what is expected, where that is what is to be booked.
+        """
         request = call.request
         if not may_cost(request):
-            return list(zip(accounts, repeat(0))), None
+            return list(zip(accounts, repeat(0))), None, None
         price = self.price(route.model) if is_priced(request) else None
         is_strict = any(map(_is_strict, accounts))
         if price is None:
             if is_strict and not (request.model and is_priced(request)):
                 most(request, route, self.extent(route))
-            return [_unpriced(account, route, request) for account in accounts], None
-        found = counted(call.request, price.measures, None)
-        expected, _ = assess(price, estimate if found is None else found.usage)
-        if expected is None:
-            return [_unpriced(account, route, request) for account in accounts], None
+            return [_unpriced(account, route, request) for account in accounts], None, None
+        quote = expected(request, price, estimate)
+        usual = quote[2]
+        if usual is None:
+            return [_unpriced(account, route, request) for account in accounts], None, quote
         if not is_strict:
-            return list(zip(accounts, repeat(expected))), None
+            return list(zip(accounts, repeat(usual))), None, quote
         bound = self._dearest(price, most(request, route, self.extent(route)))
         at_most = cost(price, bound)
-        return [
-            (account, at_most if account.is_strict else expected) for account in accounts
-        ], bound
+        return (
+            [(account, at_most if account.is_strict else usual) for account in accounts],
+            bound,
+            None,
+        )
 
     def _dearest(self, price: Price, usage: Usage) -> Usage:
         """Return what the tokens are at most: writing them to a cache may cost extra."""

@@ -135,11 +135,9 @@ class MemoryHealth:
         (budget.withdraw if is_retry else budget.deposit)(now)
         era = breaker.era if breaker.state == "closed" else breaker.admit(now, is_last=is_last)
         paid = account.era if account.state == "closed" else account.admit(now, is_last=is_last)
-        leave = Admission(track, route.timeouts.total, now, era, paid)
         bucket = track.bucket
-        if demand is not None and bucket.levels:
-            leave.slip = bucket.take(demand, now)
-        return leave
+        slip = None if demand is None or not bucket.levels else bucket.take(demand, now)
+        return Admission(track, route.timeouts.total, now, era, paid, slip)
 
     def refusal(
         self,

@@ -51,7 +51,7 @@ class Admission(msgspec.Struct):
             track.unheard -= 1
             return
         now = track.place.clock.now()
-        if not track.may_rest or not bucket.is_worth(slip, now):
+        if not bucket.is_worth(slip, now) or not track.may_rest:
             return
         if found := readings(headers):
             bucket.hear(slip, self._begun, found, now)
@@ -66,7 +66,8 @@ class Admission(msgspec.Struct):
         seconds = now - self._begun
         track.latency.observe(seconds, now)
         slow = track.breaker.rules.slow
-        self._is_late = slow is not None and seconds >= slow
+        if slow is not None and seconds >= slow:
+            self._is_late = True
         if track.breaker.state != "closed" or track.account.state != "closed":
             self._count(now)
 

@@ -159,8 +159,8 @@ class Track:
         wait = self.cool_until - now
         if self.pace is not None or self.lull is not None:
             wait = max(wait, self._pause(now, in_line=in_line, met_limit=met_limit))
-        if demand is not None and bucket.levels:
-            wait = max(wait, bucket.wait(demand, now))
+        if demand is not None and bucket.levels and (turn := bucket.wait(demand, now)) > wait:
+            wait = turn
         if self.concurrency is not None:
             wait = max(wait, self.concurrency.wait(self.in_flight, bucket.ahead(demand)[0]))
         if wait > EARLY:

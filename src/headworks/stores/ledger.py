@@ -30,9 +30,8 @@ from typing import ClassVar, Final, Protocol, TypeAlias
 
 import msgspec
 
-from headworks.core.cost_bound import is_priced
-from headworks.core.measures import counted, is_measured
-from headworks.core.pricing import ModelUnpriced, Price, assess
+from headworks.core.cost_bound import Quote, expected, is_priced
+from headworks.core.pricing import ModelUnpriced, Price
 from headworks.errors import LedgerUnavailable
 from headworks.ports import Clock
 from headworks.stores.checkpoint import Checkpointer
@@ -140,9 +139,14 @@ class SqliteLedger:
         for thread in self._beside:
             thread.start()
 
-    async def hold(self, call: Call, route: Route, estimate: Usage) -> Attempt:
-        """Write the attempt's row, or raise `LedgerUnavailable`. See `ports.Ledger`."""
-        attempt, row = self._prepared(call, route, estimate)
+    async def hold(
+        self, call: Call, route: Route, estimate: Usage, quote: Quote | None = None
+    ) -> Attempt:
+        """Write the attempt's row, or raise `LedgerUnavailable`. See `ports.Ledger`.
+
+        Whoever has asked what the estimate costs, at these `prices`, may pass that on.
+        """
+        attempt, row = self._prepared(call, route, estimate, quote)
         due = self._due
         loop = due or asyncio.get_running_loop()
         committed = loop.create_future()
@@ -229,14 +233,13 @@ class SqliteLedger:
         with self._turn:
             self._writer.close()
 
-    def _prepared(self, call: Call, route: Route, estimate: Usage) -> tuple[Attempt, Row]:
-        request, cost = call.request, None
-        price = self.prices.price(route.model) if is_priced(request) else None
-        if price is not None:
-            if is_measured(request.path):
-                found = counted(request, price.measures, None)
-                estimate = estimate if found is None else found.usage
-            cost, _ = assess(price, estimate)
+    def _prepared(
+        self, call: Call, route: Route, estimate: Usage, quote: Quote | None = None
+    ) -> tuple[Attempt, Row]:
+        if quote is None:
+            price = self.prices.price(route.model) if is_priced(call.request) else None
+            quote = expected(call.request, price, estimate)
+        price, estimate, cost = quote
         if cost is None and is_refused(call):
             raise ModelUnpriced(
                 f"The price of {route.model[:128]!r} is not known, and the key may not use a model "

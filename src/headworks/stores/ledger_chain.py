@@ -69,7 +69,7 @@ class Link(NamedTuple):
 
 def chained(before: bytes, identity: Row, outcome: Row) -> bytes:
     """Return what follows a link in the chain; see `Link.next`."""
-    return sha256(before + _encode((*identity[:WIDTH], *outcome))).digest()
+    return sha256(before + _encode(identity[:WIDTH] + outcome)).digest()
 
 
 class LinkedRow(NamedTuple):

@@ -58,9 +58,11 @@ _NEXT = "SELECT coalesce(max(seq), 0) + 1 FROM attempts"
 _NO_FAULTS: Final[Faults] = MappingProxyType({})
 _Insert: TypeAlias = Callable[[str, Collection[Row]], tuple[int, Faults]]
 """Writes rows; returns how many, and the faulty ones."""
-_Close: TypeAlias = Callable[[Sequence[tuple[Row, Row]]], tuple[int, int, Mark]]
-"""Closes rows; returns how many, how many are given up, and the mark then."""
-_Written: TypeAlias = tuple[int, int, Faults, int, int, Mark]
+_End: TypeAlias = tuple[int, int, bytes]
+"""The end of the chain: its last row, and that row's link."""
+_Close: TypeAlias = Callable[[Sequence[tuple[Row, Row]]], tuple[int, int, _End]]
+"""Closes rows; returns how many, how many are given up, and the chain's end then."""
+_Written: TypeAlias = tuple[int, int, Faults, int, int, _End]
 """How many rows were inserted and given up, the faulty ones, and what `_Close` returns."""
 
 
@@ -94,7 +96,8 @@ class LedgerWriter:
         self.prices: list[Row] = []
         self.rows = file.rows
         self.open = self.failures = self.duplicates = self.dropped = 0
-        self._mark, self._marked = file.mark, file.mark.link.number
+        self._done, self._end = file.mark.seq, _end(file.mark)
+        self._marked = file.mark.link.number
         self._spool = Spool(path, is_synced=is_synced)
         self._spooled = [0, 0, 0]
         self._is_failing = self._is_closed = self._is_told = False
@@ -118,7 +121,7 @@ class LedgerWriter:
             raise
         if self._is_failing:
             self._recover()
-        if self._mark.link.number - self._marked >= _MARK_EVERY:
+        if self._end[1] - self._marked >= _MARK_EVERY:
             self._move_mark()
         if self._view is None and self.keeps_view:
             with suppress(sqlite3.Error):  # the next one is tried then
@@ -183,33 +186,51 @@ class LedgerWriter:
         self.end_view()
         self._spool.close()
         with suppress(sqlite3.Error):
-            self._mark = self._mark._replace(seq=self._first_open())
+            self._done = self._first_open()
         self.file.close(self._mark, is_settled=self.open == 0)
 
+    @property
+    def _mark(self) -> Mark:
+        """How far all is done."""
+        row, number, chain = self._end
+        return Mark(self._done, row, Link(number, chain))
+
     def _transact(self, held: Collection[Row], insert: _Insert, close: _Close) -> Faults:
+        if len(held) + len(self.owed) <= 1 and not (self.late or self.prices):
+            return self._write_one(held, insert, close)
         db = self.db
-        is_alone = len(held) + len(self.owed) <= 1 and not (self.late or self.prices)
         try:
-            if is_alone:  # a transaction by itself
-                written = self._write(held, insert, close)
-            else:
-                db.execute("BEGIN IMMEDIATE")
-                written = self._write(held, insert, close)
-                db.execute("COMMIT")
+            db.execute("BEGIN IMMEDIATE")
+            written = self._write(held, insert, close)
+            db.execute("COMMIT")
         except BaseException:
             if db.in_transaction:
                 db.execute("ROLLBACK")
             raise
-        inserted, lost, faults, closed, hopeless, self._mark = written
+        inserted, lost, faults, closed, hopeless, self._end = written
         self.rows += inserted
         self.open += inserted - closed
         self.duplicates += len(self.owed) - hopeless - closed
         self.dropped += lost + hopeless
         self.owed.clear()
-        if self.late or self.prices:
-            self.late.clear()
-            self.prices.clear()
+        self.late.clear()
+        self.prices.clear()
         return faults
+
+    def _write_one(self, held: Collection[Row], insert: _Insert, close: _Close) -> Faults:
+        """Write the only row there is: a transaction by itself."""
+        if held:
+            inserted, faults = insert(HOLD, held)
+            self.rows += inserted
+            self.open += inserted
+            return faults
+        if self.owed:
+            closed, hopeless, self._end = close(self.owed)
+            self.open -= closed
+            self.duplicates += 1 - hopeless - closed
+            self.dropped += hopeless
+            self.owed.clear()
+        return _NO_FAULTS
 
     def _write(self, held: Collection[Row], insert: _Insert, close: _Close) -> _Written:
         late = inserted = lost = 0
@@ -221,8 +242,8 @@ class LedgerWriter:
             lost = len(faulty)
         if held:
             inserted, faults = insert(HOLD, held)
-        closed, hopeless, mark = close(self.owed) if self.owed else (0, 0, self._mark)
-        return late + inserted, lost, faults, closed, hopeless, mark
+        closed, hopeless, end = close(self.owed) if self.owed else (0, 0, self._end)
+        return late + inserted, lost, faults, closed, hopeless, end
 
     def _insert(self, statement: str, rows: Collection[Row]) -> tuple[int, Faults]:
         """Write rows at once; raises whatever is wrong with any of them."""
@@ -239,10 +260,10 @@ class LedgerWriter:
                 faults[number] = error
         return changed, faults
 
-    def _close(self, owed: Sequence[tuple[Row, Row]]) -> tuple[int, int, Mark]:
+    def _close(self, owed: Sequence[tuple[Row, Row]]) -> tuple[int, int, _End]:
         """Close rows at once; raises whatever is wrong with any of them."""
-        mark, held = self._mark, owed[0][0]
-        number, chain = mark.link
+        held = owed[0][0]
+        _, number, chain = self._end
         rows: list[tuple[Value | bytearray, ...]] = []
         for held, outcome in owed:
             number += 1
@@ -250,9 +271,9 @@ class LedgerWriter:
             rows.append((*outcome, number, bytearray(chain), held[0]))  # bytes take sqlite3 longer
         if self.db.executemany(CLOSE, rows).rowcount < len(rows):
             raise _RowGone
-        return len(rows), 0, Mark(mark.seq, seq_of(held), Link(number, chain))
+        return len(rows), 0, (seq_of(held), number, chain)
 
-    def _close_singly(self, owed: Sequence[tuple[Row, Row]]) -> tuple[int, int, Mark]:
+    def _close_singly(self, owed: Sequence[tuple[Row, Row]]) -> tuple[int, int, _End]:
         """Close rows as SQLite can hold them, all but those that are faulty or not held."""
         mark, hopeless = self._mark, 0
         begin = mark.link.number
@@ -263,18 +284,18 @@ class LedgerWriter:
             except _HOPELESS as error:
                 self._complain(error)
                 hopeless += 1
-        return mark.link.number - begin, hopeless, mark
+        return mark.link.number - begin, hopeless, _end(mark)
 
     def _move_mark(self) -> None:
         """Note how far all is done, so that a start after a crash need not look further back."""
-        self._marked = self._mark.link.number
+        self._marked = self._end[1]
         with suppress(sqlite3.Error):  # then the next one is noted
-            self._mark = self._mark._replace(seq=self._first_open())
+            self._done = self._first_open()
             write_mark(self.db, self.file.boot, self._mark)
 
     def _first_open(self) -> int:
         """Return the first row that is not closed, or the one that comes next."""
-        found = self.db.execute(_FIRST_OPEN, (self._mark.seq,)).fetchone()
+        found = self.db.execute(_FIRST_OPEN, (self._done,)).fetchone()
         seq: int = (found or self.db.execute(_NEXT).fetchone())[0]
         return seq
 
@@ -300,3 +321,7 @@ class LedgerWriter:
         if now - self._complained >= _COMPLAIN_EVERY:
             self._complained, self._is_told = now, True
             _log.error("the ledger %s cannot be written: %s", self.file.path, error)
+
+
+def _end(mark: Mark) -> _End:
+    return mark.row, mark.link.number, mark.link.chain

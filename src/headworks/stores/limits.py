@@ -205,14 +205,16 @@ class MemoryLimits:
     def _kind(self, call: Call, *, is_inner: bool = False) -> _Kind:
         """Return the limits that hold for a call; what was found of late is remembered."""
         caller = call.caller or _NOBODY
-        kind = self._known.get(caller.key_id)
-        if kind is not None and kind.caller is caller and not is_inner:
-            return kind
+        if not (self._is_apart or is_inner):
+            kind = self._known.get(caller.key_id)
+            if kind is not None and kind.caller is caller:
+                return kind
         who: Hashable = caller.key_id if caller.token is None else caller.token.id
         if self._is_apart or caller.limits.models:
             request = call.request
-            user = request.tags.user if self._by_user else ""
-            who = (who, request.model, user, request.tags.tags if self._by_tag else ())
+            tags = request.tags
+            user = tags.user if self._by_user else ""
+            who = (who, request.model, user, tags.tags if self._by_tag else ())
         if is_inner:
             who = (who, None)
         kind = self._known.get(who)

@@ -35,6 +35,7 @@ _ROUND: Final = 600
 _LOOKS: Final = 1000
 """Subjects looked at in one tick, at most."""
 _TICKS: Final = MINUTE.rate
+_MINUTE: Final = MINUTE.period
 
 
 class MemoryGrant(msgspec.Struct):
@@ -65,24 +66,34 @@ class MemoryGrant(msgspec.Struct):
         if not self._is_open:
             return
         self._is_open = False
-        authority, tick, begun = self._authority, self._tick, self._day
-        change, place = tokens - self._tokens, int(self._has_place)
+        authority, tick = self._authority, self._tick
+        change, place = tokens - self._tokens, 1 if self._has_place else 0
         self._has_place = False
         authority.in_flight -= place
+        if tick == authority.tick:  # then it is the slot of all of them
+            for use in self._uses:
+                use.in_flight -= place
+                use.tokens += change
+            for day in self._days:
+                day.tokens += change
+        else:
+            self._settle_late(change, place)
+        if tick <= authority.apart:
+            authority.turn += 1
+        if self._more or requests != 1:
+            self._correct(requests - 1)
+
+    def _settle_late(self, change: int, place: int) -> None:
+        """Count so many more tokens in slots that may be over."""
+        tick, begun = self._tick, self._day
         for use in self._uses:
             use.in_flight -= place
-            if use.slot == tick:
-                use.tokens += change
-            else:
-                use.settle(tick, change)
+            use.settle(tick, change)
         for day in self._days:
             if day.slot == begun:
                 day.tokens += change
             else:
                 day.settle(begun, change)
-        authority.turn += tick <= authority.apart
-        if self._more or requests != 1:
-            self._correct(requests - 1)
 
     def _correct(self, requests: int) -> None:
         """Take back what was asked of each subject beyond the others, and add to the requests."""
@@ -112,7 +123,7 @@ class MemoryGate:
         """Do as `Gate` says. Nothing waits between looking and counting."""
         authority = self._authority
         now = authority.now()
-        if int(now * _TICKS) != authority.tick:
+        if now >= authority.until:
             authority.advance(now)
         if self._turn != authority.turn:
             self._renew()
@@ -241,7 +252,7 @@ class MemoryAuthority:
 
     Attributes:
         now: The clock.
-        tick: The slot of the minute that is under way; `day` is that of the day.
+        tick: The slot of the minute that is under way, and `until` when; `day` is that of the day.
         turn: Goes up when gates have to look at their windows anew.
         apart: The last tick whose calls may count in a minute or a day alone, not in both alike.
         in_flight: Calls let in and not settled.
@@ -250,6 +261,7 @@ class MemoryAuthority:
     def __init__(self, clock: Clock) -> None:
         self.now = clock.now
         self.tick = self.day = self.turn = self.in_flight = 0
+        self.until = 0.0
         self.apart = self._begun = -1  # the latter is when a day began that was not counted before
         self._due = 0  # looks that are due, in parts of a round
         self._uses: OrderedDict[Subject, Use] = OrderedDict()
@@ -281,7 +293,7 @@ class MemoryAuthority:
     def look(self) -> float:
         """Look at the clock, and return what it says."""
         now = self.now()
-        if int(now * _TICKS) != self.tick:
+        if now >= self.until:
             self.advance(now)
         return now
 
@@ -289,7 +301,7 @@ class MemoryAuthority:
         """Begin another tick, and forget some of those that are idle."""
         tick = int(now * _TICKS)
         self._due += (tick - self.tick) * len(self._uses)
-        self.tick, self.day = tick, DAY.slot(now)
+        self.tick, self.day, self.until = tick, DAY.slot(now), (tick + 1) / _TICKS
         self.turn += 1
         self.apart = max(self._begun, tick - MINUTE.life)
         if self._due >= _ROUND:
@@ -299,7 +311,7 @@ class MemoryAuthority:
     def full(self, window: Window) -> float:
         """Return the seconds until a window is free of what is counted now; it errs up by a tick."""
         if window.span is MINUTE:
-            return MINUTE.period
+            return _MINUTE
         return (self.day + DAY.life) / DAY.rate - self.tick / _TICKS
 
     def use(self, bound: Bound) -> Use:

@@ -67,6 +67,11 @@ class Response(msgspec.Struct):
     headers: Headers
     content: bytes | AsyncIterator[bytes]
 
+    @override
+    def __repr__(self) -> str:
+        """Return its status alone: what it says is its caller's own."""
+        return f"Response({self.status})"
+
 
 class Call(msgspec.Struct):
     """One call in flight. Each field is written once, by the step that learns it.

@@ -132,6 +132,11 @@ class Request(msgspec.Struct, frozen=True):
             return len(self.content)
         return self.upload.length or self.upload.passed
 
+    @override
+    def __repr__(self) -> str:
+        """Return what it asks for, and nothing of what it says: that is its caller's own."""
+        return f"Request({self.method} {self.path}, model={self.model!r}, {self.size} bytes)"
+
     def __post_init__(self) -> None:
         fields = self.fields
         model, stream = fields.get("model") or self.model, fields.get("stream") is True

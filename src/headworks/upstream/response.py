@@ -133,7 +133,7 @@ class HttpResponse:
             return self.unread()
         chunks: list[bytes] = []
         try:
-            while chunk := await self._next():
+            async for chunk in self.chunks():
                 chunks.append(chunk)
                 if self._received > most:
                     raise self._too_large(most)
@@ -185,7 +185,7 @@ class HttpResponse:
         """Read and forget what is left of the body, for at most so long. Never raises."""
         self.hurry(seconds)
         with suppress(CallError):
-            while await self._next():
+            async for _ in self.chunks():
                 pass
 
     async def aclose(self) -> None:
@@ -308,17 +308,18 @@ class HttpResponse:
 
     # Between the two.
 
-    async def _next(self) -> bytes | None:
-        """Return what has come since the last call, or wait for more; b"" is the end.
+    async def _next(self) -> bytes:
+        """Return what has come since the last call, or wait for more; b"" after a nudge.
 
-        None is a nudge, for `chunks` alone.
+        Raises:
+            StopAsyncIteration: This was the end.
         """
         parts = self._parts
         while not parts:
             if self._error is not None:
                 raise self._error
             if self._ended:
-                return b""
+                raise StopAsyncIteration
             news = self._news()
             try:
                 await news
@@ -327,7 +328,7 @@ class HttpResponse:
                 raise
             if self._is_nudged:
                 self._is_nudged = False
-                return None
+                return b""
         data = parts[0] if len(parts) == 1 else b"".join(parts)
         parts.clear()
         self._size = 0
@@ -378,15 +379,11 @@ class _Chunks:
 
     __slots__ = ("_next",)
 
-    def __init__(self, following: Callable[[], Awaitable[bytes | None]]) -> None:
+    def __init__(self, following: Callable[[], Awaitable[bytes]]) -> None:
         self._next = following
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         return self
 
-    async def __anext__(self) -> bytes:
-        if chunk := await self._next():
-            return chunk
-        if chunk is None:
-            return b""
-        raise StopAsyncIteration
+    def __anext__(self) -> Awaitable[bytes]:
+        return self._next()

@@ -1,7 +1,8 @@
 """What the events of a kind have in common: their bytes around text, padding and number.
 
-The first event of a kind is read in full, and its bytes without these three are remembered.
-Another event with the same bytes differs in these alone. Two ways tell that it has them. The long
+So who reads a stream, or cuts it anew, need not take each event apart. The first event of a kind
+is read in full, and its bytes without these three are remembered. Another event with the same
+bytes differs in these alone. Two ways tell that it has them. The long
 one takes the three out, wherever they stand. The short one expects an event like the one before:
 
     [head NUMBER] left TEXT [middle PADDING] right [NUMBER tail]
@@ -16,14 +17,11 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from headworks.core.buffering_cuts import Cuts
-
 END: Final = b"\n\n"
 """What ends an event."""
 
 BACKSLASH: Final = 0x5C
 _DIGITS: Final = b"0123456789"
-_NEWLINE: Final = 0x0A
 
 _NOTHING: Final = (END, END, b"", END, b"")
 """What is around no text."""
@@ -102,19 +100,42 @@ def decode(string: bytes) -> str:
         return ""
 
 
-class Text:
-    """One text: what is held of it, and the latest event that brought some.
+def plain_end(event: bytes, at: int) -> int:
+    """Return where the JSON string ends that begins at a place; -1 if that is not plain to see.
+
+    A quote behind a backslash is taken for one that is said.
+    """
+    end = event.find(b'"', at)
+    while end > 0 and event[end - 1] == BACKSLASH:
+        end = event.find(b'"', end + 1)
+    return end
+
+
+def _begins(part: bytes, head: bytes) -> bool:
+    """Return whether a part is a head and a number, as JSON writes it."""
+    return part.rstrip(_DIGITS) == head and not part.startswith(b"0", len(head))
+
+
+def _behind_padding(part: bytes, middle: bytes) -> bytes:
+    """Return what is behind a padding of letters and digits, b"" if that is no plain one."""
+    at = len(middle)
+    end = part.find(b'"', at)
+    padding = part[at:end]
+    is_plain = part.startswith(middle) and (padding.isalnum() or not padding)
+    return part[end:] if is_plain else b""
+
+
+class Likeness:
+    """The latest event of a kind, and whether another is like it.
 
     Attributes:
-        number: The place of that event's number, counted from the end if it comes behind the text.
+        kind: Its bytes but for text, padding and number; b"" before there is one.
+        number: The place of its number, counted from the end if it comes behind the text.
     """
 
-    __slots__ = ("_around", "_at", "_end", "_event", "_rest", "cuts", "held", "kind", "number")
+    __slots__ = ("_around", "_at", "_end", "_event", "_rest", "kind", "number")
 
-    def __init__(self, cuts: Cuts) -> None:
-        """Begin a text; it has a kind, and an event, before anything is held."""
-        self.cuts = cuts
-        self.held = ""
+    def __init__(self) -> None:
         self.kind = b""
         self._around = _NOTHING
 
@@ -142,25 +163,28 @@ class Text:
         """
         head, left, middle, right, tail = self._around
         at = self._at
-        left_at = at - len(left)
-        if event[left_at:at] != left or (left_at and event[:left_at].rstrip(_DIGITS) != head):
+        if head:
+            left_at = at - len(left)
+            if event[left_at:at] != left or not _begins(event[:left_at], head):
+                return ""
+        elif not event.startswith(left):
             return ""
         end = event.find(b'"', at)
-        while event[end - 1] == BACKSLASH:
-            end = event.find(b'"', end + 1)
-        padding_at = end + len(middle)
-        right_at = event.find(b'"', padding_at)
-        rest_at = right_at + len(right)
-        if event[end:padding_at] != middle or event[right_at:rest_at] != right:
+        if event[end - 1] == BACKSLASH:
+            end = plain_end(event, end)
+        behind = _behind_padding(event[end:], middle) if middle else event[end:]
+        if (behind != right or self._rest) and not self._ends(behind, right, tail):
             return ""
-        if len(event) != rest_at + self._rest or (tail and event[rest_at:].lstrip(_DIGITS) != tail):
-            return ""
-        if _NEWLINE in event[padding_at:right_at]:
-            return ""  # these are two, and broken
         piece = decode(event[at - 1 : end + 1])
         if piece:
             self._event, self._end = event, end
         return piece
+
+    def _ends(self, rest: bytes, right: bytes, tail: bytes) -> bool:
+        """Return whether an event ends with a number as long as that of the latest."""
+        number = rest[len(right) : len(rest) - len(tail)]
+        is_number = number.isdigit() and not number.startswith(b"0")
+        return is_number and len(number + tail) == self._rest and rest == right + number + tail
 
     def event(self, piece: str) -> bytes:
         """Return the latest event with this text instead of its own."""
